@@ -1,0 +1,325 @@
+// Loads the addon and types it. Thin on purpose: what a descriptor is for is decided by the packages above.
+// Ownership: each function says whether it borrows, takes or returns ownership of a descriptor.
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/**
+ * Positions inside one record of a batch (see {@link FdListener}); a record is `RECORD.STRIDE` 32-bit integers.
+ *
+ * `FD_COUNT` says how many of `FD_0`, `FD_1` are set (-1 otherwise). `FD_0_FACTS` is what {@link NativeBinding.inspectSocket}
+ * would answer for `FD_0`. `PID`, `UID`, `GID` are the sender's, by SO_PEERCRED as of connect.
+ */
+export const RECORD = {
+  CONNECTION: 0,
+  OFFSET: 1,
+  LENGTH: 2,
+  FLAGS: 3,
+  ERRNO: 4,
+  FD_COUNT: 5,
+  FD_0: 6,
+  FD_1: 7,
+  FD_0_FACTS: 8,
+  PID: 9,
+  UID: 10,
+  GID: 11,
+  STRIDE: 12,
+} as const;
+
+/** Bits of `RECORD.FLAGS`. */
+export const RECORD_FLAG = {
+  /** The sender closed its end (or its write side): no more bytes will come. */
+  EOF: 1,
+  /** The deadline of this connection passed before the receiver closed or detached it. */
+  TIMEOUT: 2,
+  /** recvmsg said MSG_CTRUNC: ancillary data was cut, descriptors were lost. */
+  CONTROL_TRUNCATED: 4,
+  /** More than two descriptors came; the extra ones are closed already. */
+  TOO_MANY_FDS: 8,
+  /** recvmsg failed; `RECORD.ERRNO` has the (positive) errno. */
+  ERROR: 16,
+} as const;
+
+/** Bits of what {@link NativeBinding.inspectSocket} answers. */
+export const SOCKET_FACT = {
+  /** `facts & DOMAIN_MASK` is AF_INET (2), AF_INET6 (10), AF_UNIX (1), ... */
+  DOMAIN_MASK: 0xff,
+  /** `(facts >> TYPE_SHIFT) & 0xf` is SOCK_STREAM (1), SOCK_DGRAM (2), ... */
+  TYPE_SHIFT: 8,
+  /** Set for a listening socket (SO_ACCEPTCONN). */
+  LISTENING: 1 << 12,
+  /** Set when getpeername() answers. */
+  CONNECTED: 1 << 13,
+} as const;
+
+/** What {@link FdListener} is given. All bounds are required: defaults are the receiver's business. */
+export interface FdListenerOptions {
+  /** Most records in one batch, and most connections accepted in one wake-up. */
+  maxBatch: number;
+  /** Milliseconds from accept to `close` or `detach` of a connection. */
+  messageTimeoutMs: number;
+  /** Accepted connections that wait for their message; at this number accepting pauses. */
+  maxPendingConnections: number;
+  /** Descriptors kept free under the soft RLIMIT_NOFILE; with fewer, accepting pauses (in the backlog nothing is lost). */
+  minFreeDescriptors: number;
+}
+
+/** Counters of one {@link FdListener}, since its creation. */
+export interface FdListenerStats {
+  accepted: number;
+  /** Connections accepted and not yet closed or detached. */
+  pending: number;
+  /** How often accepting paused for lack of descriptors (EMFILE, ENFILE, headroom). */
+  descriptorPauses: number;
+  /** How often accepting paused because `maxPendingConnections` was reached. */
+  pendingPauses: number;
+}
+
+/**
+ * Called once per wake-up with every message part that arrived: `bytes` holds all of them one after the other, `records`
+ * says which bytes and descriptors belong to which connection. Descriptors in `records` stay registered with the addon until
+ * `takeFd` or `closeFd`: an environment that ends in the middle of a batch leaks none.
+ */
+export type BatchListener = (bytes: Buffer, records: Int32Array) => void;
+
+/**
+ * Accepts connections on a listening UNIX stream socket and receives bytes and descriptors on them.
+ * A connection about which the callback does nothing keeps waiting for more bytes until its deadline.
+ */
+export interface FdListener {
+  /** Begins (or goes on) accepting. Idempotent. */
+  start(): void;
+  /** Stops accepting; pending connections go on. Idempotent. */
+  pause(): void;
+  /**
+   * Accepts what is in the accept queue until it is empty, then closes the listening descriptor and calls `onDrained`.
+   * Connections still pending afterwards go on until closed, detached or late.
+   */
+  drain(onDrained: () => void): void;
+  /**
+   * Closes a connection. `reply` (a byte value) is sent first, without blocking.
+   * @returns 0, or the positive errno if the reply could not be sent (the connection is closed all the same).
+   */
+  closeConnection(connection: number, reply?: number): number;
+  /**
+   * Gives the connection's descriptor to the caller (returns ownership; registered until `takeFd`), after sending `reply` if given.
+   * @returns the descriptor, or a negative errno if the reply could not be sent (then the connection is closed).
+   */
+  detachConnection(connection: number, reply?: number): number;
+  stats(): FdListenerStats;
+  ref(): void;
+  unref(): void;
+  /** Closes the listening descriptor and every pending connection. Idempotent. */
+  close(): void;
+}
+
+/** `events`: a set of `READABLE` (1), `WRITABLE` (2), `DISCONNECT` (4). `errno` is 0, or positive when polling itself failed. */
+export type PollCallback = (events: number, errno: number) => void;
+
+/** Readiness of any pollable descriptor on the environment's own loop. Level-triggered. */
+export interface FdPoller {
+  /** Polls for `events`; again with other events changes them. */
+  start(events: number): void;
+  stop(): void;
+  ref(): void;
+  unref(): void;
+  /** Ends polling and frees the poller; the descriptor stays the caller's. Idempotent. */
+  close(): void;
+}
+
+export interface SocketAddress {
+  family: 'IPv4' | 'IPv6' | 'unix';
+  /** IP address in canonical text (IPv4-mapped stays `::ffff:…`), or the path of a UNIX socket ('' if unnamed). */
+  address: string;
+  /** 0 for UNIX sockets. */
+  port: number;
+}
+
+export interface PeerCredentials {
+  pid: number;
+  uid: number;
+  gid: number;
+}
+
+/** From `getsockopt(TCP_INFO)`, see tcp(7) and linux/tcp.h. Fields an older kernel lacks are 0. */
+export interface TcpInfo {
+  state: number;
+  rttUs: number;
+  rttVarianceUs: number;
+  retransmits: number;
+  totalRetransmits: number;
+  sendMss: number;
+  receiveMss: number;
+  advertisedMss: number;
+  pathMtu: number;
+  sendCongestionWindow: number;
+  unacked: number;
+  bytesAcked: number;
+  bytesReceived: number;
+  bytesSent: number;
+  bytesRetransmitted: number;
+  notSentBytes: number;
+  deliveryRate: number;
+}
+
+export interface NetworkInterface {
+  index: number;
+  name: string;
+}
+
+/**
+ * What the addon exports. A function that fails throws a system error: an `Error` with `code` ('ENOENT'), `errno` (negative,
+ * as Node.js has it) and `syscall`, and where it applies `path` or `address`. Wrong argument types throw a `TypeError`.
+ * Functions that say so answer -1 instead of throwing EAGAIN.
+ */
+export interface NativeBinding {
+  readonly FdListener: new (
+    /** A listening AF_UNIX stream socket; the listener takes ownership when the constructor returns. */
+    fd: number,
+    options: FdListenerOptions,
+    onBatch: BatchListener,
+  ) => FdListener;
+  readonly FdPoller: new (
+    /** Borrowed. If something in this loop polls it already (EEXIST) a dup is polled, and closed with the poller. */
+    fd: number,
+    callback: PollCallback,
+  ) => FdPoller;
+
+  // --- ownership
+  /** Takes a descriptor out of the addon's registry: from now on the caller alone must close it. */
+  takeFd(fd: number): number;
+  /** Closes a descriptor the caller owns, registered or not. EINTR counts as closed (close(2)). */
+  closeFd(fd: number): void;
+  /** Borrows, returns ownership of a duplicate (F_DUPFD_CLOEXEC; not registered). */
+  dupFd(fd: number): number;
+  /** How many descriptors are registered in this environment: 0 when nothing is in flight. */
+  registeredFdCount(): number;
+
+  // --- UNIX sockets
+  /**
+   * Binds (does not listen) a stream socket, CLOEXEC and nonblocking, and returns ownership. `mode` is set on the socket
+   * before bind, so the path never allows more than `mode & ~umask`. A path that begins with NUL is abstract.
+   */
+  bindUnix(path: string, mode: number): number;
+  /** Borrows. listen(2); the kernel clamps `backlog` to net.core.somaxconn. */
+  listen(fd: number, backlog: number): void;
+  /** Connects a nonblocking stream socket and returns ownership. Throws at once: ECONNREFUSED, EAGAIN (backlog full), ENOENT. */
+  connectUnix(path: string): number;
+  /** Two connected AF_UNIX stream sockets, nonblocking, CLOEXEC; returns ownership of both. */
+  socketpair(): [number, number];
+  /**
+   * Runs `whileLocked` holding an exclusive flock(2) on a directory.
+   * @throws EWOULDBLOCK if another process holds it for longer than `timeoutMs`.
+   */
+  withDirectoryLock<T>(directory: string, timeoutMs: number, whileLocked: () => T): T;
+
+  // --- TCP sockets
+  /** Binds (does not listen) a nonblocking TCP socket with SO_REUSEADDR; `address` is an IP literal; '::' is dual-stack. Returns ownership. */
+  bindTcp(address: string, port: number): number;
+  /** Borrows. accept4(2); returns ownership of a nonblocking CLOEXEC socket, or -1 for EAGAIN and ECONNABORTED. */
+  accept(fd: number): number;
+
+  // --- bytes. All borrow, none blocks.
+  /** recv(MSG_PEEK). @returns bytes, 0 at the end, -1 for EAGAIN. */
+  peek(fd: number, target: Uint8Array): number;
+  /** recv. @returns bytes, 0 at the end, -1 for EAGAIN. */
+  read(fd: number, target: Uint8Array): number;
+  /** send(MSG_NOSIGNAL). @returns bytes written, -1 for EAGAIN. */
+  write(fd: number, bytes: Uint8Array): number;
+  /** One sendmsg with `fds` (1 or 2) in SCM_RIGHTS; borrows them. @returns bytes written (may be short), -1 for EAGAIN. */
+  sendFds(fd: number, bytes: Uint8Array, fds: readonly number[]): number;
+  /** `how`: 0 SHUT_RD, 1 SHUT_WR, 2 SHUT_RDWR. ENOTCONN is not an error. */
+  shutdown(fd: number, how: 0 | 1 | 2): void;
+  /**
+   * sendfile(2) from `inFd` at `offset` to `outFd`, up to `length` bytes, in the thread pool; stops early at EAGAIN.
+   * Borrows both: they must stay open until the callback. `error` is a system error.
+   * @param callback gets the bytes sent and whether it stopped because the socket is full.
+   */
+  sendfile(
+    outFd: number,
+    inFd: number,
+    offset: number,
+    length: number,
+    callback: (error: Error | null, bytes: number, wouldBlock: boolean) => void,
+  ): void;
+
+  // --- facts and options. All borrow.
+  /** SO_DOMAIN, SO_TYPE, SO_ACCEPTCONN and whether getpeername() answers, as {@link SOCKET_FACT} bits; 0 if it is no socket. */
+  inspectSocket(fd: number): number;
+  localAddress(fd: number): SocketAddress;
+  peerAddress(fd: number): SocketAddress;
+  peerCredentials(fd: number): PeerCredentials;
+  /**
+   * The interface the client came in by: the device of the ACK that completed the handshake. 0 if the kernel does not say
+   * (active-open sockets, AF_UNIX). The option it needs is switched on and off again at once.
+   */
+  ingressIfindex(fd: number): number;
+  tcpInfo(fd: number): TcpInfo;
+  getOption(fd: number, level: number, name: number): number;
+  setOption(fd: number, level: number, name: number, value: number): void;
+  /** The name of the TCP upper layer protocol (TCP_ULP): 'tls', or '' for none. */
+  tcpUlp(fd: number): string;
+  /** ioctl(SIOCINQ): bytes not yet read. */
+  readQueueBytes(fd: number): number;
+  /** ioctl(SIOCOUTQ): bytes not yet acknowledged (TCP) or not yet read by the peer (UNIX). */
+  writeQueueBytes(fd: number): number;
+  /** if_nameindex(3). */
+  interfaces(): NetworkInterface[];
+  /** `{ soft, hard }` of RLIMIT_NOFILE. */
+  descriptorLimits(): { soft: number; hard: number };
+
+  /** Levels, option names and event bits by their C names: `SOL_SOCKET`, `TCP_NODELAY`, `READABLE`, ... */
+  readonly constants: Readonly<Record<NativeConstant, number>>;
+}
+
+export type NativeConstant =
+  | 'SOL_SOCKET'
+  | 'SO_RCVLOWAT'
+  | 'SO_KEEPALIVE'
+  | 'SO_RCVBUF'
+  | 'SO_SNDBUF'
+  | 'SO_REUSEADDR'
+  | 'IPPROTO_TCP'
+  | 'TCP_NODELAY'
+  | 'TCP_CORK'
+  | 'TCP_USER_TIMEOUT'
+  | 'TCP_MAXSEG'
+  | 'AF_UNIX'
+  | 'AF_INET'
+  | 'AF_INET6'
+  | 'SOCK_STREAM'
+  | 'SOCK_DGRAM'
+  | 'READABLE'
+  | 'WRITABLE'
+  | 'DISCONNECT';
+
+const require = createRequire(import.meta.url);
+const packageRoot = join(dirname(fileURLToPath(import.meta.url)), '..');
+let loaded: NativeBinding | undefined;
+
+/**
+ * Loads the addon: from `build/` if it was built here, else from a prebuild. The second call answers the first one's binding.
+ * @throws `ERR_FDPASS_PLATFORM` on another system than Linux; `ERR_FDPASS_ADDON` if there is no binary for this machine (with what
+ * to do about it; `cause` has the loader's own error).
+ */
+export function loadNative(): NativeBinding {
+  if (loaded !== undefined) return loaded;
+  if (process.platform !== 'linux') {
+    throw Object.assign(
+      new Error(`@fdpass passes descriptors by Linux system calls: it does not run on ${process.platform}.`),
+      { code: 'ERR_FDPASS_PLATFORM' },
+    );
+  }
+  try {
+    loaded = require('node-gyp-build')(packageRoot) as NativeBinding;
+  } catch (cause) {
+    throw Object.assign(
+      new Error(
+        `@fdpass/native has no binary for ${process.arch} here: install python3, make and g++, then run "node install.cjs" in ${packageRoot}.`,
+        { cause },
+      ),
+      { code: 'ERR_FDPASS_ADDON' },
+    );
+  }
+  return loaded;
+}
