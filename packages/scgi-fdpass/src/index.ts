@@ -1,0 +1,14 @@
+// What users of this package may import.
+
+export { ERRORS, type ErrorScope, WireError, type WireErrorArgs, type WireErrorCode } from './errors.js';
+export { defaultWireLimits, MAX_LIMIT, type WireLimits, wireLimits } from './limits.js';
+export {
+  type Dialect,
+  encodeMessage,
+  type KtlsReceive,
+  type Message,
+  MessageDecoder,
+  type MessageToEncode,
+} from './message.js';
+export { encodeNetstring, NetstringDecoder } from './netstring.js';
+export { decodeScgiHeaders, encodeScgiHeaders, ScgiHeaders, SINGLETON_NAMES } from './scgi-headers.js';

@@ -1,0 +1,53 @@
+// The limits of the wire codecs: what one sender may make the receiver hold in memory. Deadlines and the number of
+// descriptors and connections belong to the receiver.
+
+import { WireError } from './errors.js';
+
+/** What one message may cost; past a limit the connection it came on is refused and closed. */
+export interface WireLimits {
+  /** Bytes of the netstring's payload, that is of all SCGI headers together. @default 262144 */
+  maxMessageBytes: number;
+  /** Number of SCGI headers in a message, CONTENT_LENGTH and SCGI counted. @default 512 */
+  maxHeaders: number;
+  /** Bytes of one SCGI header value; the same bound holds for a name. @default 65536 */
+  maxHeaderValueBytes: number;
+  /** Digits in the netstring's length. @default 8 */
+  maxLengthDigits: number;
+  /** Early bytes behind the netstring (fd_pass dialect only; a plain body is streamed, not held). @default 65536 */
+  maxEarlyBytes: number;
+}
+
+/** The defaults: room for the largest head nginx passes on (32 KiB) many times over. */
+export const defaultWireLimits: Readonly<WireLimits> = Object.freeze({
+  maxMessageBytes: 262_144,
+  maxHeaders: 512,
+  maxHeaderValueBytes: 65_536,
+  maxLengthDigits: 8,
+  maxEarlyBytes: 65_536,
+});
+
+/** No limit may be set higher: a message is decoded as one string, and V8 refuses strings of 512 MiB and more. */
+export const MAX_LIMIT = 268_435_456;
+
+/**
+ * Fills in the defaults and checks each limit: an integer from 1 to {@link MAX_LIMIT}.
+ *
+ * @throws SCGI_ERR_LIMIT_OPTION
+ */
+export function wireLimits(partial: Partial<WireLimits> = {}): WireLimits {
+  return {
+    maxMessageBytes: limit(partial, 'maxMessageBytes'),
+    maxHeaders: limit(partial, 'maxHeaders'),
+    maxHeaderValueBytes: limit(partial, 'maxHeaderValueBytes'),
+    maxLengthDigits: limit(partial, 'maxLengthDigits'),
+    maxEarlyBytes: limit(partial, 'maxEarlyBytes'),
+  };
+}
+
+function limit(partial: Partial<WireLimits>, name: keyof WireLimits): number {
+  const value: unknown = partial[name] ?? defaultWireLimits[name];
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1 || value > MAX_LIMIT) {
+    throw new WireError('SCGI_ERR_LIMIT_OPTION', name, MAX_LIMIT);
+  }
+  return value;
+}
