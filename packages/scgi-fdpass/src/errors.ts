@@ -217,26 +217,30 @@ export const ERRORS = {
 /** A code of {@link ERRORS}. */
 export type WireErrorCode = keyof typeof ERRORS;
 
-/** What the message of a code is built from. */
-export type WireErrorArgs<Code extends WireErrorCode> = Code extends WireErrorCode
-  ? Parameters<(typeof ERRORS)[Code]['message']>
-  : never;
+/** A code, what its message is built from, and perhaps the `cause`. */
+export type WireErrorInit = {
+  [Code in WireErrorCode]: [
+    code: Code,
+    ...messageArgs: Parameters<(typeof ERRORS)[Code]['message']>,
+    options?: ErrorOptions,
+  ];
+}[WireErrorCode];
 
 /**
  * An error of this package; match it by `code`. A system error that led to it is its `cause`.
  *
- * @example new WireError('FDPASS_ERR_RECEIVE', { cause: systemError })
+ * @example new WireError('FDPASS_ERR_RECEIVE', errno, { cause: systemError })
  */
-export class WireError<Code extends WireErrorCode = WireErrorCode> extends Error {
+export class WireError extends Error {
   /** Stable and public: match on this. */
-  readonly code: Code;
+  readonly code: WireErrorCode;
   /** How far the error reaches. */
   readonly scope: ErrorScope;
 
-  constructor(code: Code, ...args: [...WireErrorArgs<Code>, options?: ErrorOptions]) {
-    const last: unknown = args.at(-1);
+  constructor(...[code, ...args]: WireErrorInit) {
+    const last = args.at(-1);
     // Message arguments are strings and numbers, so an object can only be the options.
-    super(buildMessage(code, args), typeof last === 'object' && last !== null ? last : undefined);
+    super(buildMessage(code, args), typeof last === 'object' ? last : undefined);
     this.code = code;
     this.scope = ERRORS[code].scope;
   }

@@ -31,7 +31,7 @@ export class ExactBytes {
   take(chunk: Buffer, offset: number): number {
     const count = Math.min(this.#length - this.#received, chunk.length - offset);
     const end = offset + count;
-    if (count === this.#length) {
+    if (count > 0 && count === this.#length) {
       this.#buffer = chunk.subarray(offset, end);
     } else if (count > 0) {
       this.#reserve(this.#received + count);

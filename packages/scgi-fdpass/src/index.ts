@@ -1,6 +1,6 @@
 // What users of this package may import.
 
-export { ERRORS, type ErrorScope, WireError, type WireErrorArgs, type WireErrorCode } from './errors.js';
+export { ERRORS, type ErrorScope, WireError, type WireErrorCode, type WireErrorInit } from './errors.js';
 export { defaultWireLimits, MAX_LIMIT, type WireLimits, wireLimits } from './limits.js';
 export {
   type Dialect,
