@@ -265,6 +265,10 @@ export interface NativeBinding {
   writeQueueBytes(fd: number): number;
   /** if_nameindex(3). */
   interfaces(): NetworkInterface[];
+  /** getpwnam_r(3). @throws a system error with code ENOENT if there is no such user */
+  userId(name: string): number;
+  /** getgrnam_r(3). @throws a system error with code ENOENT if there is no such group */
+  groupId(name: string): number;
   /** `{ soft, hard }` of RLIMIT_NOFILE. */
   descriptorLimits(): { soft: number; hard: number };
 

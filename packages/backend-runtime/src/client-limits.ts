@@ -1,0 +1,68 @@
+// Middleware: limits of connections and of requests per client address, which the web server's own limits no longer see
+// after the first request.
+import type { HandoverMiddleware } from './middleware.js';
+
+export interface ClientLimits {
+  /** Connections one client address may have open at a time; more are answered 503. @default no limit */
+  maxConnections?: number;
+  /** Requests one client address may make in a second on average; more are answered 429. @default no limit */
+  requestsPerSecond?: number;
+  /** Requests above the average that may come at once. @default requestsPerSecond, at least 1 */
+  burst?: number;
+}
+
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+interface Client {
+  connections: number;
+  tokens: number;
+  refilledAtMs: number;
+}
+
+/**
+ * `server.use(limitClients({ maxConnections: 100, requestsPerSecond: 50 }))`. A client is the address the sender names; all UNIX
+ * clients count as one.
+ */
+export function limitClients(limits: ClientLimits): HandoverMiddleware {
+  const { maxConnections = Number.POSITIVE_INFINITY, requestsPerSecond = Number.POSITIVE_INFINITY } = limits;
+  const burst = limits.burst ?? Math.max(1, requestsPerSecond);
+  const clients = new Map<string, Client>();
+
+  const takeToken = (client: Client): boolean => {
+    const nowMs = performance.now();
+    const earned = ((nowMs - client.refilledAtMs) / 1000) * requestsPerSecond;
+    client.tokens = Math.min(burst, client.tokens + earned);
+    client.refilledAtMs = nowMs;
+    if (client.tokens < 1) return false;
+    client.tokens -= 1;
+    return true;
+  };
+
+  /** A client that comes back before its tokens are full again must not find them so. */
+  const forgetWhenFull = (address: string, client: Client): void => {
+    const fullAfterMs = Number.isFinite(requestsPerSecond)
+      ? ((burst - client.tokens) / requestsPerSecond) * 1000
+      : 0;
+    const forget = (): void => {
+      if (client.connections === 0) clients.delete(address);
+    };
+    if (fullAfterMs <= 0) forget();
+    else setTimeout(forget, Math.min(fullAfterMs, MAX_TIMER_MS)).unref();
+  };
+
+  return (handover, next) => {
+    const { address } = handover.info.client;
+    const client = clients.get(address) ?? { connections: 0, tokens: burst, refilledAtMs: performance.now() };
+    if (client.connections >= maxConnections) return handover.reject(503);
+    clients.set(address, client);
+    client.connections++;
+    handover.observe({
+      onClose: () => {
+        client.connections--;
+        if (client.connections === 0) forgetWhenFull(address, client);
+      },
+    });
+    if (Number.isFinite(requestsPerSecond)) handover.guard(() => (takeToken(client) ? undefined : 429));
+    next();
+  };
+}

@@ -1,0 +1,212 @@
+// What handlers may ask about their connection. Two sources are kept apart: what the sender says (`client`, `variables`) and
+// what the kernel says (`peer`, `local`, `ingress`).
+import type { IncomingMessage } from 'node:http';
+import { isIP, type Socket } from 'node:net';
+import type { Handover, HandoverKind } from '@fdpass/scgi-fdpass';
+import { RuntimeError } from './errors.js';
+import { native, type SocketAddress } from './native.js';
+
+export interface IngressInterface {
+  /** The interface the client came in by, as the kernel numbers it. */
+  readonly ifindex: number;
+  /** Undefined if there is no interface of that number any more. */
+  readonly name: string | undefined;
+}
+
+export interface TlsFacts {
+  /** The kernel encrypts what we write (kTLS TX); false in a relay, where the web server does. */
+  readonly kernelTx: boolean;
+  /** The kernel decrypts what we read (kTLS RX); false where the web server decrypts and passes the bytes on. */
+  readonly kernelRx: boolean;
+}
+
+/** Facts of one connection as one request on it sees them. */
+export interface ConnectionInfo {
+  readonly handover: HandoverKind;
+  /** As the sender says, after realip or PROXY protocol. */
+  readonly client: SocketAddress;
+  /** As the kernel says; undefined in a relay (there is no client socket here) and once the connection is closed. */
+  readonly peer: SocketAddress | undefined;
+  /** The address the client connected to: the kernel's word, in a relay the sender's. */
+  readonly local: SocketAddress | undefined;
+  /** Undefined in a relay, for UNIX clients, and once the connection is closed. */
+  readonly ingress: IngressInterface | undefined;
+  /** Undefined for plain connections. */
+  readonly tls: TlsFacts | undefined;
+  /** The process that handed over, as of connect (SO_PEERCRED). */
+  readonly sender: { readonly pid: number; readonly uid: number; readonly gid: number };
+  /** What the sender added beyond the request and the protocol: `fd_pass_param`, `scgi_param`. Null prototype. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** Bytes the sender had read past the first request's head. */
+  readonly earlyBytes: number;
+  /** 1 for the request that was handed over, 2 for the next on the same connection, ... */
+  readonly requestNumber: number;
+}
+
+/** SCGI headers that belong to the request or the protocol; everything else the operator added. */
+const PROTOCOL_HEADERS = new Set([
+  'CONTENT_LENGTH',
+  'CONTENT_TYPE',
+  'DOCUMENT_ROOT',
+  'DOCUMENT_URI',
+  'FD_PASS_VERSION',
+  'GATEWAY_INTERFACE',
+  'HTTPS',
+  'KTLS_RX',
+  'PATH_INFO',
+  'QUERY_STRING',
+  'REMOTE_ADDR',
+  'REMOTE_PORT',
+  'REQUEST_METHOD',
+  'REQUEST_SCHEME',
+  'REQUEST_URI',
+  'SCGI',
+  'SCRIPT_NAME',
+  'SERVER_ADDR',
+  'SERVER_NAME',
+  'SERVER_PORT',
+  'SERVER_PROTOCOL',
+  'SERVER_SOFTWARE',
+]);
+
+/** What is known of one connection; each fact is read when it is first asked for, and kept. */
+export class ConnectionFacts {
+  readonly client: SocketAddress;
+  readonly tls: TlsFacts | undefined;
+  /** Requests begun on this connection. */
+  requestNumber = 0;
+  readonly #handover: Handover;
+  readonly #descriptor: () => number | undefined;
+  #peer: SocketAddress | undefined;
+  #local: SocketAddress | undefined;
+  #ingress: IngressInterface | undefined;
+  #variables: Readonly<Record<string, string>> | undefined;
+
+  /** @param descriptor the client's descriptor, borrowed for a call at a time; undefined when there is none (any more) */
+  constructor(handover: Handover, descriptor: () => number | undefined) {
+    this.#handover = handover;
+    this.#descriptor = descriptor;
+    this.client = addressFrom(handover, 'REMOTE_ADDR', 'REMOTE_PORT') ?? UNKNOWN;
+    this.tls = tlsFacts(handover);
+  }
+
+  get handover(): HandoverKind {
+    return this.#handover.kind;
+  }
+
+  get sender(): ConnectionInfo['sender'] {
+    return this.#handover.sender;
+  }
+
+  get earlyBytes(): number {
+    return this.#handover.earlyBytes.length;
+  }
+
+  get peer(): SocketAddress | undefined {
+    this.#peer ??= this.#ask((fd) => native().peerAddress(fd));
+    return this.#peer;
+  }
+
+  get local(): SocketAddress | undefined {
+    this.#local ??=
+      this.#handover.kind === 'relay'
+        ? addressFrom(this.#handover, 'SERVER_ADDR', 'SERVER_PORT')
+        : this.#ask((fd) => native().localAddress(fd));
+    return this.#local;
+  }
+
+  get ingress(): IngressInterface | undefined {
+    this.#ingress ??= this.#ask((fd) => {
+      const ifindex = native().ingressIfindex(fd);
+      if (ifindex === 0) return undefined;
+      const name = native()
+        .interfaces()
+        .find((each) => each.index === ifindex)?.name;
+      return { ifindex, name };
+    });
+    return this.#ingress;
+  }
+
+  get variables(): Readonly<Record<string, string>> {
+    if (this.#variables === undefined) {
+      const variables: Record<string, string> = Object.create(null);
+      for (const [name, value] of this.#handover.headers.entries()) {
+        if (!name.startsWith('HTTP_') && !PROTOCOL_HEADERS.has(name)) variables[name] ??= value;
+      }
+      this.#variables = variables;
+    }
+    return this.#variables;
+  }
+
+  /** The facts as plain data, for one request. */
+  snapshot(requestNumber: number): ConnectionInfo {
+    return {
+      handover: this.handover,
+      client: this.client,
+      peer: this.peer,
+      local: this.local,
+      ingress: this.ingress,
+      tls: this.tls,
+      sender: this.sender,
+      variables: this.variables,
+      earlyBytes: this.earlyBytes,
+      requestNumber,
+    };
+  }
+
+  /** A client that is gone by now makes the kernel refuse the answer: then the fact is unknown, not an error. */
+  #ask<T>(question: (fd: number) => T): T | undefined {
+    const fd = this.#descriptor();
+    if (fd === undefined) return undefined;
+    try {
+      return question(fd);
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+const UNKNOWN: SocketAddress = { family: 'unix', address: '', port: 0 };
+
+function addressFrom(handover: Handover, addressName: string, portName: string): SocketAddress | undefined {
+  const address = handover.headers.get(addressName);
+  const version = isIP(address ?? '');
+  if (address === undefined || version === 0) return undefined;
+  const port = Number(handover.headers.get(portName) ?? 0);
+  return {
+    family: version === 4 ? 'IPv4' : 'IPv6',
+    address,
+    port: Number.isInteger(port) && port >= 0 && port <= 0xffff ? port : 0,
+  };
+}
+
+function tlsFacts({ kind, headers }: Handover): TlsFacts | undefined {
+  if (headers.get('HTTPS')?.toLowerCase() !== 'on') return undefined;
+  return { kernelTx: kind !== 'relay', kernelRx: kind === 'full' };
+}
+
+const factsOfSockets = new WeakMap<Socket, ConnectionFacts>();
+const requestNumbers = new WeakMap<IncomingMessage, number>();
+
+/** @internal Makes {@link connectionInfo} know a socket. */
+export function registerSocket(socket: Socket, facts: ConnectionFacts): void {
+  factsOfSockets.set(socket, facts);
+}
+
+/** @internal Counts a request on its connection. */
+export function registerRequest(request: IncomingMessage, facts: ConnectionFacts): number {
+  const requestNumber = ++facts.requestNumber;
+  requestNumbers.set(request, requestNumber);
+  return requestNumber;
+}
+
+/**
+ * The facts of the connection a request came by, or of a socket itself (then `requestNumber` is the latest request's).
+ * @throws `BKR_ERR_NO_CONNECTION_INFO` for a request that did not come by handover
+ */
+export function connectionInfo(of: IncomingMessage | Socket): ConnectionInfo {
+  const isRequest = 'httpVersion' in of;
+  const facts = factsOfSockets.get(isRequest ? of.socket : of);
+  if (facts === undefined) throw new RuntimeError('BKR_ERR_NO_CONNECTION_INFO');
+  return facts.snapshot((isRequest ? requestNumbers.get(of) : undefined) ?? facts.requestNumber);
+}

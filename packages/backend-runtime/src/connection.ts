@@ -1,0 +1,190 @@
+// One adopted connection while http.Server works on it: counts its requests, decides which of them are served, tells the
+// observers, and knows when an answer is still due.
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { type ConnectionFacts, registerRequest } from './connection-info.js';
+import { EarlyBodyWatch } from './early-body-watch.js';
+import { RuntimeError } from './errors.js';
+import type { HandoverSocket } from './handover-socket.js';
+import { isMisdirected } from './keep-alive-scope.js';
+import type { HandoverObserver, RequestGuard } from './middleware.js';
+import type { ResolvedOptions } from './options.js';
+import { rawAnswer } from './raw-answer.js';
+import { SplitSocket } from './split-socket.js';
+
+export interface ConnectionOptions {
+  socket: HandoverSocket;
+  /** What the answer is written to: borrowed, valid until the socket is closed. */
+  writeFd: number;
+  facts: ConnectionFacts;
+  observers: readonly HandoverObserver[];
+  guards: readonly RequestGuard[];
+  options: ResolvedOptions;
+  /** The sender drops what it had read past the head. */
+  mayLackBody: boolean;
+  /** The web server's own id of the first request. */
+  requestId: string | undefined;
+  onError: (error: RuntimeError) => void;
+}
+
+export class Connection {
+  readonly socket: HandoverSocket;
+  readonly writeFd: number;
+  readonly facts: ConnectionFacts;
+  /** A file is on its way past http.ServerResponse: counts as pending output. */
+  isSendingFile = false;
+  readonly #options: ConnectionOptions;
+  readonly #requestId: string;
+  #host: string | undefined;
+  readonly #unanswered = new Map<ServerResponse, IncomingMessage>();
+  #latest: IncomingMessage | undefined;
+  /** No further request is served: the answer under way is the last one. */
+  #isClosing = false;
+  #hasIgnored = false;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+    this.socket = options.socket;
+    this.writeFd = options.writeFd;
+    this.facts = options.facts;
+    this.#requestId = options.requestId ?? '';
+    this.socket.hasUnreadRequest = () => this.#hasIgnored || this.#latest?.complete === false;
+    if (this.socket instanceof SplitSocket) {
+      this.socket.owesAnswer = () => this.#unanswered.size > 0 && this.#latest?.complete === true;
+    }
+  }
+
+  /** The answer under way is the last one; an idle connection is for the server to close. */
+  closeAfterAnswer(): void {
+    this.#isClosing = true;
+  }
+
+  /** The socket is closed: http.Server says nothing of answers that were still queued behind others. */
+  close(): void {
+    for (const response of [...this.#unanswered.keys()]) this.#onResponseClose(response);
+  }
+
+  /** @returns whether the request listener gets it; otherwise it is answered already, or never will be */
+  onRequest(request: IncomingMessage, response: ServerResponse): boolean {
+    if (this.#isClosing && this.facts.requestNumber > 0) {
+      // Pipelined behind an answer that says `Connection: close`: not judged by the web server, and not to be served.
+      this.#hasIgnored = true;
+      return false;
+    }
+    const requestNumber = registerRequest(request, this.facts);
+    this.#latest = request;
+    this.#unanswered.set(response, request);
+    response.once('close', () => this.#onResponseClose(response));
+    this.#identify(request, requestNumber);
+    if (requestNumber === 1) this.#host = request.headers.host;
+    if (this.#options.options.keepAliveScope === undefined || this.facts.handover === 'relay') {
+      this.#isClosing = true;
+    }
+    if (this.facts.handover === 'relay') response.useChunkedEncodingByDefault = false;
+    this.#tell('onRequest', request, response);
+    const status = this.#judge(request, requestNumber);
+    if (status !== undefined) {
+      this.#isClosing = true;
+      deny(response, status);
+      return false;
+    }
+    if (this.#isClosing) response.shouldKeepAlive = false;
+    if (requestNumber === 1 && this.#options.mayLackBody) this.#watchBody(request, response);
+    return true;
+  }
+
+  /** @returns whether the upgrade listener gets it */
+  onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
+    if (this.#isClosing) {
+      this.socket.closeLingering();
+      return false;
+    }
+    const requestNumber = registerRequest(request, this.facts);
+    this.#identify(request, requestNumber);
+    if (requestNumber === 1) this.#host = request.headers.host;
+    this.#tell('onUpgrade', request, socket, head);
+    const status = this.#judge(request, requestNumber);
+    if (status === undefined) return true;
+    this.socket.write(rawAnswer(status));
+    this.socket.closeLingering();
+    return false;
+  }
+
+  /** @returns whether the server's own handling goes on */
+  onClientError(error: Error, socket: Duplex): boolean {
+    // What comes while the connection lingers is thrown away, well-formed or not.
+    if (this.socket.isLingering) return false;
+    this.#tell('onClientError', error, socket);
+    return true;
+  }
+
+  #judge(request: IncomingMessage, requestNumber: number): number | undefined {
+    const scope = this.#options.options.keepAliveScope;
+    if (requestNumber > 1 && scope !== undefined) {
+      const { url = '', headers } = request;
+      if (isMisdirected(url, headers.host, { scope, host: this.#host })) return 421;
+    }
+    for (const guard of this.#options.guards) {
+      const status = guard(request);
+      if (status !== undefined) return status;
+    }
+    return undefined;
+  }
+
+  /** The web server's request id; later requests of the connection get their number behind it. */
+  #identify(request: IncomingMessage, requestNumber: number): void {
+    const base = this.#requestId === '' ? randomUUID() : this.#requestId;
+    (request as IncomingMessage & { id?: string }).id =
+      requestNumber === 1 || this.#requestId === '' ? base : `${base}-${requestNumber}`;
+  }
+
+  #onResponseClose(response: ServerResponse): void {
+    const request = this.#unanswered.get(response);
+    if (request === undefined) return;
+    this.#unanswered.delete(response);
+    this.#tell('onResponse', request, response);
+    if (this.socket instanceof SplitSocket && this.#unanswered.size === 0) this.socket.releaseEnd();
+    // A handler may have said `Connection: keep-alive` itself; it is not its decision.
+    if (
+      this.#isClosing &&
+      this.#unanswered.size === 0 &&
+      response.writableFinished &&
+      !isUpgraded(response)
+    ) {
+      this.socket.destroySoon();
+    }
+  }
+
+  #watchBody(request: IncomingMessage, response: ServerResponse): void {
+    const { earlyBodyTimeoutMs } = this.#options.options;
+    new EarlyBodyWatch(request, response, this.socket, earlyBodyTimeoutMs, () => {
+      const error = new RuntimeError('BKR_ERR_BODY_LOST', earlyBodyTimeoutMs);
+      this.#isClosing = true;
+      if (!response.headersSent) deny(response, 408);
+      else this.socket.destroy();
+      request.destroy(error);
+      this.#options.onError(error);
+    });
+  }
+
+  #tell<Event extends keyof HandoverObserver>(
+    event: Event,
+    ...args: Parameters<NonNullable<HandoverObserver[Event]>>
+  ): void {
+    for (const observer of this.#options.observers) {
+      const notify = observer[event] as ((...values: unknown[]) => void) | undefined;
+      notify?.apply(observer, args);
+    }
+  }
+}
+
+const isUpgraded = (response: ServerResponse): boolean => response.statusCode === 101;
+
+/** Answers without the application. */
+function deny(response: ServerResponse, status: number): void {
+  const body = `${status}\n`;
+  response.shouldKeepAlive = false;
+  response.writeHead(status, { 'Content-Type': 'text/plain', 'Content-Length': body.length });
+  response.end(body);
+}

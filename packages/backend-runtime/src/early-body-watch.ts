@@ -1,0 +1,43 @@
+// Watches the body of a request whose sender drops what it had read past the head: such a body may never become whole. A
+// handler that does not read its body is not mistaken for that.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+
+/** Calls back once if no byte of an incomplete body comes for `timeoutMs`. Ends by itself. */
+export class EarlyBodyWatch {
+  readonly #request: IncomingMessage;
+  readonly #socket: Socket;
+  readonly #onLost: () => void;
+  readonly #timer: NodeJS.Timeout;
+  #bytesSeen: number;
+
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    socket: Socket,
+    timeoutMs: number,
+    onLost: () => void,
+  ) {
+    this.#request = request;
+    this.#socket = socket;
+    this.#onLost = onLost;
+    this.#bytesSeen = socket.bytesRead;
+    this.#timer = setInterval(() => this.#look(), timeoutMs);
+    this.#timer.unref();
+    const stop = (): void => clearInterval(this.#timer);
+    request.once('close', stop);
+    response.once('close', stop);
+    socket.once('close', stop);
+  }
+
+  #look(): void {
+    if (this.#request.complete) return clearInterval(this.#timer);
+    const { bytesRead } = this.#socket;
+    const hasProgress = bytesRead !== this.#bytesSeen;
+    this.#bytesSeen = bytesRead;
+    // Bytes wait in the request: it is the handler that does not go on.
+    if (hasProgress || this.#request.readableLength > 0) return;
+    clearInterval(this.#timer);
+    this.#onLost();
+  }
+}

@@ -1,0 +1,152 @@
+// The one table of the runtime's errors: code, message, scope. Codes are public: the `reason` label of the metrics, and what
+// callers match. docs/errors.md lists the same codes; a test holds both together.
+import type { ErrorScope } from '@fdpass/scgi-fdpass/errors';
+
+interface ErrorEntry {
+  readonly scope: ErrorScope;
+  readonly message: (...args: never[]) => string;
+}
+
+/** Every error this package throws or emits, besides those of the wire. */
+export const ERRORS = {
+  BKR_ERR_REQUEST_HEAD: {
+    scope: 'connection',
+    message: (what: string) => `The SCGI headers make no valid request head: ${what}. The client gets 400`,
+  },
+  BKR_ERR_HTTP_VERSION: {
+    scope: 'connection',
+    message: () => 'SERVER_PROTOCOL is neither HTTP/1.1 nor HTTP/1.0. The client gets 505',
+  },
+  BKR_ERR_RELAYED_UPGRADE: {
+    scope: 'connection',
+    message: () =>
+      'A WebSocket upgrade came by plain SCGI, which cannot carry it. The client gets 426; hand over such requests (fd_pass)',
+  },
+  BKR_ERR_ADOPT: {
+    scope: 'connection',
+    message: () => 'The passed descriptor could not be made a socket',
+  },
+  BKR_ERR_MIDDLEWARE: {
+    scope: 'connection',
+    message: () => 'A handover middleware failed. The client gets 500',
+  },
+  BKR_ERR_MIDDLEWARE_TIMEOUT: {
+    scope: 'connection',
+    message: (timeoutMs: number) =>
+      `No handover middleware called next(), reject() or take() within ${timeoutMs} ms (middlewareTimeoutMs). The client gets 503`,
+  },
+  BKR_ERR_HANDOVER_DECIDED: {
+    scope: 'call',
+    message: () => 'This handover was decided already: next(), reject() and take() exclude each other',
+  },
+  BKR_ERR_REJECT_STATUS: {
+    scope: 'call',
+    message: (status: number) => `reject() takes a status from 400 to 599, not ${status}`,
+  },
+  BKR_ERR_TOO_MANY_CONNECTIONS: {
+    scope: 'connection',
+    message: (maxConnections: number) =>
+      `${maxConnections} connections are open (maxConnections). The client gets 503; a version-1 sender was told to try elsewhere`,
+  },
+  BKR_ERR_BODY_LOST: {
+    scope: 'connection',
+    message: (timeoutMs: number) =>
+      `The request body did not go on for ${timeoutMs} ms (earlyBodyTimeoutMs), and its sender does not pass on what it read ` +
+      'past the head: the public nginx module drops it. The client gets 408. Cure: use the fd_pass module of @fdpass, or relay ' +
+      'requests with a body by scgi_pass',
+  },
+  BKR_ERR_SEND_TIMEOUT: {
+    scope: 'connection',
+    message: (timeoutMs: number) =>
+      `The client took nothing of its answer for ${timeoutMs} ms (sendTimeoutMs); the connection was closed`,
+  },
+  BKR_ERR_LISTEN_ADDRESS: {
+    scope: 'call',
+    message: () =>
+      'This server receives handovers on a UNIX socket: call listen({ path }) or listen({ fd }). For TCP clients start a front door ' +
+      '(fdpass dev, fdpass front, or createFrontDoor)',
+  },
+  BKR_ERR_NO_CONNECTION_INFO: {
+    scope: 'call',
+    message: () => 'This request did not come by handover: there is no connection info',
+  },
+  BKR_ERR_SEND_FILE: {
+    scope: 'call',
+    message: (what: string) => `sendFile: ${what}`,
+  },
+  BKR_ERR_OPTION: {
+    scope: 'call',
+    message: (name: string, wanted: string) => `The option ${name} must be ${wanted}`,
+  },
+  BKR_ERR_FRONT_DOOR_STATE: {
+    scope: 'call',
+    message: (state: string) =>
+      `listen() was called on a front door that is ${state}: it listens once; for more ports give it more listeners`,
+  },
+  BKR_ERR_FRONT_DOOR_BAD_REQUEST: {
+    scope: 'connection',
+    message: (what: string) => `The request head is malformed: ${what}. The client gets 400`,
+  },
+  BKR_ERR_FRONT_DOOR_TLS: {
+    scope: 'connection',
+    message: () =>
+      'A client speaks TLS to the front door, which speaks plain HTTP. The client gets 400. Use http://, or let a web server with the ' +
+      'fd_pass module terminate TLS',
+  },
+  BKR_ERR_FRONT_DOOR_HEAD_TIMEOUT: {
+    scope: 'connection',
+    message: (headTimeoutMs: number) =>
+      `The request head was not whole ${headTimeoutMs} ms after its first byte (headTimeoutMs). The client gets 408`,
+  },
+  BKR_ERR_FRONT_DOOR_URI_TOO_LONG: {
+    scope: 'connection',
+    message: (maxHeadBytes: number) =>
+      `The request line does not end within ${maxHeadBytes} bytes (maxHeadBytes). The client gets 414`,
+  },
+  BKR_ERR_FRONT_DOOR_HEAD_TOO_LARGE: {
+    scope: 'connection',
+    message: (limit: number, unit: 'bytes' | 'fields') =>
+      `The request head has more than ${limit} ${unit}${unit === 'bytes' ? ' (maxHeadBytes)' : ''}. The client gets 431`,
+  },
+  BKR_ERR_FRONT_DOOR_NOT_IMPLEMENTED: {
+    scope: 'connection',
+    message: (what: string) => `The front door does not implement ${what}. The client gets 501`,
+  },
+  BKR_ERR_FRONT_DOOR_VERSION: {
+    scope: 'connection',
+    message: () => 'The request is neither HTTP/1.1 nor HTTP/1.0. The client gets 505',
+  },
+} as const satisfies Record<string, ErrorEntry>;
+
+export type RuntimeErrorCode = keyof typeof ERRORS;
+
+/** A code, what its message is built from, and perhaps the `cause`. */
+export type RuntimeErrorInit = {
+  [Code in RuntimeErrorCode]: [
+    code: Code,
+    ...messageArgs: Parameters<(typeof ERRORS)[Code]['message']>,
+    options?: ErrorOptions,
+  ];
+}[RuntimeErrorCode];
+
+/** An error of this package; match it by `code`. A system error that led to it is its `cause`. */
+export class RuntimeError extends Error {
+  readonly code: RuntimeErrorCode;
+  readonly scope: ErrorScope;
+
+  constructor(...[code, ...args]: RuntimeErrorInit) {
+    const last = args.at(-1);
+    const build = ERRORS[code].message as (...values: readonly unknown[]) => string;
+    super(build(...args), typeof last === 'object' ? last : undefined);
+    this.code = code;
+    this.scope = ERRORS[code].scope;
+  }
+
+  static {
+    Object.defineProperty(RuntimeError.prototype, 'name', {
+      value: 'RuntimeError',
+      configurable: true,
+      writable: true,
+    });
+  }
+}

@@ -1,0 +1,92 @@
+// Sends a piece of a file on an adopted connection by sendfile(2), past http.ServerResponse and past this process's memory.
+// Owns a duplicate of the client's descriptor meanwhile, so that a connection closed underneath it can harm nobody else.
+import type { Connection } from './connection.js';
+import { RuntimeError } from './errors.js';
+import { type FdPoller, native } from './native.js';
+
+/** Bytes per job in the thread pool: long enough to be cheap, short enough that downloads take turns. */
+const STEP_BYTES = 4 * 1024 * 1024;
+
+export class FileTransfer {
+  readonly #connection: Connection;
+  readonly #fileFd: number;
+  #offset: number;
+  #remaining: number;
+  #outFd = -1;
+  #poller: FdPoller | undefined;
+  #resolve: () => void = () => {};
+  #reject: (error: Error) => void = () => {};
+
+  /** @param fileFd borrowed until the transfer has ended */
+  constructor(connection: Connection, fileFd: number, offset: number, length: number) {
+    this.#connection = connection;
+    this.#fileFd = fileFd;
+    this.#offset = offset;
+    this.#remaining = length;
+  }
+
+  /**
+   * Runs after everything written before. Resolves when the kernel has it all.
+   * @throws system errors of the client's socket (EPIPE, ECONNRESET); `BKR_ERR_SEND_FILE` if the file became shorter
+   */
+  async run(): Promise<void> {
+    const { socket } = this.#connection;
+    await new Promise<void>((resolve, reject) => {
+      socket.write('', (error) => (error ? reject(error) : resolve()));
+    });
+    if (socket.destroyed) throw gone();
+    this.#outFd = native().dupFd(this.#connection.writeFd);
+    this.#connection.isSendingFile = true;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#resolve = resolve;
+        this.#reject = reject;
+        this.#step();
+      });
+    } finally {
+      this.#connection.isSendingFile = false;
+      this.#poller?.close();
+      native().closeFd(this.#outFd);
+    }
+  }
+
+  #step(): void {
+    if (this.#remaining === 0) return this.#resolve();
+    if (this.#connection.socket.destroyed) return this.#reject(gone());
+    const length = Math.min(this.#remaining, STEP_BYTES);
+    native().sendfile(this.#outFd, this.#fileFd, this.#offset, length, (error, bytes, wouldBlock) =>
+      this.#onSent(error, bytes, wouldBlock),
+    );
+  }
+
+  #onSent(error: Error | null, bytes: number, wouldBlock: boolean): void {
+    if (error !== null) return this.#reject(error);
+    if (bytes === 0 && !wouldBlock) {
+      return this.#reject(new RuntimeError('BKR_ERR_SEND_FILE', 'the file became shorter while it was sent'));
+    }
+    this.#offset += bytes;
+    this.#remaining -= bytes;
+    const { socket } = this.#connection;
+    // net.Socket refreshes its idle timeout for bytes it writes itself.
+    if (socket.timeout !== undefined && socket.timeout > 0) socket.setTimeout(socket.timeout);
+    if (wouldBlock && !socket.destroyed) this.#awaitWritable();
+    else this.#step();
+  }
+
+  #awaitWritable(): void {
+    this.#poller ??= new (native().FdPoller)(this.#outFd, this.#resume);
+    this.#connection.socket.once('close', this.#resume);
+    this.#poller.start(native().constants.WRITABLE);
+  }
+
+  readonly #resume = (): void => {
+    this.#poller?.stop();
+    this.#connection.socket.off('close', this.#resume);
+    this.#step();
+  };
+}
+
+const gone = (): Error =>
+  Object.assign(new Error('The client closed the connection before the file was sent'), {
+    code: 'ECONNRESET',
+  });

@@ -1,0 +1,105 @@
+// The socket surface handlers see, whatever the kind of handover: a net.Socket whose remote address is the client the
+// sender names, and that closes so that an early answer reaches a client which is still sending.
+import { Socket, type SocketConstructorOpts } from 'node:net';
+import type { SocketAddress } from './native.js';
+
+/** What a socket must know about its handover. */
+export interface SocketFacts {
+  /** The client as the sender says. */
+  readonly client: SocketAddress;
+  readonly encrypted: boolean;
+}
+
+/** Bounds of a lingering close (nginx's lingering_time and lingering_timeout). */
+export interface LingeringLimits {
+  /** Milliseconds in all. */
+  readonly lingeringTimeMs: number;
+  /** Milliseconds without a byte from the client. */
+  readonly lingeringTimeoutMs: number;
+}
+
+/**
+ * A full handover's socket as it is (`options.fd`), and the base of the two other kinds. It takes ownership of the
+ * descriptor, as net.Socket does.
+ */
+export class HandoverSocket extends Socket {
+  readonly #facts: SocketFacts;
+  readonly #lingering: LingeringLimits;
+  #isLingering = false;
+  /** Set under TLS only: Fastify's and Express's `protocol` look for it. */
+  declare encrypted?: true;
+  /** The http.Server it belongs to, as net.Server sets it. */
+  declare server: unknown;
+  /** Whether the client may still be sending what nobody will read; asked when the last answer is done. */
+  hasUnreadRequest: () => boolean = () => false;
+
+  constructor(facts: SocketFacts, lingering: LingeringLimits, options: SocketConstructorOpts) {
+    super({ ...options, allowHalfOpen: true });
+    this.#facts = facts;
+    this.#lingering = lingering;
+    if (facts.encrypted) this.encrypted = true;
+  }
+
+  /** The last answer is on its way and what the client still sends is thrown away. */
+  get isLingering(): boolean {
+    return this.#isLingering;
+  }
+
+  get clientAddress(): SocketAddress {
+    return this.#facts.client;
+  }
+
+  /**
+   * What http.Server calls after the last answer. Closing with unread bytes makes the kernel send RST, and the client may lose
+   * the answer it has not read yet; so the write side ends first, and the read side is drained for a bounded time.
+   */
+  override destroySoon(): void {
+    if (this.hasUnreadRequest() && !this.destroyed) this.closeLingering();
+    else super.destroySoon();
+  }
+
+  /** Ends the write side, discards what still comes, destroys at the client's end or at a limit. Idempotent. */
+  closeLingering(): void {
+    if (this.#isLingering || this.destroyed) return;
+    this.#isLingering = true;
+    const destroy = (): void => {
+      this.destroy();
+    };
+    this.once('end', () => {
+      if (this.writableFinished) destroy();
+      else this.once('finish', destroy);
+    });
+    // Until everything is written the write-stall timeout rules, not these.
+    const limit = (): void => {
+      const total = setTimeout(destroy, this.#lingering.lingeringTimeMs);
+      this.once('close', () => clearTimeout(total));
+      this.setTimeout(this.#lingering.lingeringTimeoutMs, destroy);
+    };
+    if (this.writableFinished) limit();
+    else this.once('finish', limit);
+    this.end();
+    this.resume();
+  }
+}
+
+// net.Socket has these as accessors of its prototype while its types call them properties, which a class cannot override.
+Object.defineProperties(HandoverSocket.prototype, {
+  remoteAddress: {
+    configurable: true,
+    get(this: HandoverSocket): string | undefined {
+      return this.clientAddress.family === 'unix' ? undefined : this.clientAddress.address;
+    },
+  },
+  remotePort: {
+    configurable: true,
+    get(this: HandoverSocket): number | undefined {
+      return this.clientAddress.family === 'unix' ? undefined : this.clientAddress.port;
+    },
+  },
+  remoteFamily: {
+    configurable: true,
+    get(this: HandoverSocket): string | undefined {
+      return this.clientAddress.family === 'unix' ? undefined : this.clientAddress.family;
+    },
+  },
+});

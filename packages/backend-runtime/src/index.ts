@@ -1,0 +1,21 @@
+// What users of this package may import.
+
+export { type ClientLimits, limitClients } from './client-limits.js';
+export {
+  type ConnectionInfo,
+  connectionInfo,
+  type IngressInterface,
+  type TlsFacts,
+} from './connection-info.js';
+export { ERRORS, RuntimeError, type RuntimeErrorCode } from './errors.js';
+export { connectionInfoPlugin, handoverRequestId, handoverServer } from './fastify.js';
+export * from './front-door/index.js';
+export type {
+  HandoverMiddleware,
+  HandoverObserver,
+  IncomingHandover,
+  RequestGuard,
+} from './middleware.js';
+export type { HandoverOptions, HandoverServerOptions, KeepAliveScope, Logger } from './options.js';
+export { type SendFileOptions, sendFile } from './send-file.js';
+export { createServer, HandoverServer, type HandoverServerStats, type RequestListener } from './server.js';

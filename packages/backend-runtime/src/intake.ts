@@ -1,0 +1,219 @@
+// The way of a handover into the server: middleware, then adopted and served, or answered and closed. Keeps every
+// connection that came this way until it is closed. Knows http.Server only as something that takes sockets.
+import type { DropArgument, Socket } from 'node:net';
+import { closeHandover, type Handover } from '@fdpass/scgi-fdpass';
+import { adopt } from './adopt.js';
+import { Connection } from './connection.js';
+import { ConnectionFacts, registerSocket } from './connection-info.js';
+import { RuntimeError, type RuntimeErrorCode } from './errors.js';
+import type { HandoverSocket } from './handover-socket.js';
+import { type Decision, type HandoverMiddleware, IncomingHandover, runMiddleware } from './middleware.js';
+import type { ResolvedOptions } from './options.js';
+import { rawAnswer } from './raw-answer.js';
+import { requestHead } from './request-head.js';
+import { WriteStallWatch } from './write-stall.js';
+
+export interface IntakeEvents {
+  /** A socket whose first bytes are the request head. */
+  onConnection(socket: HandoverSocket): void;
+  onDrop(drop: DropArgument): void;
+  /** `sender`: the process it came from. */
+  onError(error: RuntimeError, sender: Handover['sender']): void;
+  /** The last connection is gone. */
+  onEmpty(): void;
+}
+
+export class Intake {
+  /** Run in order for each handover. */
+  readonly middleware: HandoverMiddleware[] = [];
+  /** net.Server's `maxConnections`: at this number further clients get 503. */
+  maxConnections: number | undefined;
+  readonly #options: ResolvedOptions;
+  readonly #events: IntakeEvents;
+  /** Still in the middleware chain, with their deadlines. */
+  readonly #waiting = new Map<IncomingHandover, NodeJS.Timeout>();
+  readonly #served = new Map<Socket, Connection>();
+  /** Answered without becoming a request; not closed yet. */
+  readonly #answered = new Set<Socket>();
+  readonly #stalls: WriteStallWatch;
+  #isDraining = false;
+
+  constructor(options: ResolvedOptions, events: IntakeEvents) {
+    this.#options = options;
+    this.#events = events;
+    this.#stalls = new WriteStallWatch(options.sendTimeoutMs, (connection) => {
+      connection.socket.destroy();
+      const error = new RuntimeError('BKR_ERR_SEND_TIMEOUT', options.sendTimeoutMs);
+      events.onError(error, connection.facts.sender);
+    });
+  }
+
+  /** Connections now, those in the middleware chain included. */
+  get size(): number {
+    return this.#waiting.size + this.#served.size + this.#answered.size;
+  }
+
+  get isFull(): boolean {
+    return this.maxConnections !== undefined && this.size >= this.maxConnections;
+  }
+
+  connectionOf(socket: unknown): Connection | undefined {
+    return this.#served.get(socket as Socket);
+  }
+
+  start(): void {
+    this.#isDraining = false;
+    this.#stalls.start(() => this.#served.values());
+  }
+
+  /** Every answer from now on is its connection's last. */
+  drain(): void {
+    this.#isDraining = true;
+    for (const connection of this.#served.values()) connection.closeAfterAnswer();
+  }
+
+  /** Closes everything at once. */
+  destroy(): void {
+    for (const incoming of this.#waiting.keys()) closeHandover(incoming.take());
+    for (const socket of [...this.#served.keys(), ...this.#answered]) socket.destroy();
+  }
+
+  stop(): void {
+    this.#stalls.stop();
+  }
+
+  /** Takes the handover's descriptors, whatever becomes of it. */
+  take(handover: Handover): void {
+    const borrowed = handover.kind === 'relay' ? undefined : handover.passedFd.fd;
+    let isOpen = (): boolean => handover.kind !== 'relay' && !handover.passedFd.closed;
+    const facts = new ConnectionFacts(handover, () => (isOpen() ? borrowed : undefined));
+    const incoming = new IncomingHandover(handover, facts, (decision) => {
+      clearTimeout(this.#waiting.get(incoming));
+      this.#waiting.delete(incoming);
+      const socket = decision.action === 'taken' ? undefined : this.#conclude(handover, incoming, decision);
+      if (handover.kind !== 'relay') isOpen = () => socket?.destroyed === false;
+      if (socket === undefined) this.#forget(incoming, decision.action !== 'taken');
+    });
+    if (this.isFull) this.#drop(incoming, handover);
+    else this.#runMiddleware(incoming, handover);
+  }
+
+  #runMiddleware(incoming: IncomingHandover, handover: Handover): void {
+    runMiddleware(this.middleware, incoming, (cause) => {
+      this.#events.onError(new RuntimeError('BKR_ERR_MIDDLEWARE', { cause }), handover.sender);
+      if (!incoming.isDecided) incoming.reject(500);
+    });
+    if (incoming.isDecided) return;
+    const { middlewareTimeoutMs } = this.#options;
+    const deadline = setTimeout(() => {
+      this.#events.onError(
+        new RuntimeError('BKR_ERR_MIDDLEWARE_TIMEOUT', middlewareTimeoutMs),
+        handover.sender,
+      );
+      incoming.reject(503);
+    }, middlewareTimeoutMs);
+    this.#waiting.set(incoming, deadline);
+  }
+
+  #drop(incoming: IncomingHandover, { sender }: Handover): void {
+    const { client, local } = incoming.info;
+    this.#events.onDrop({
+      localAddress: local?.address ?? '',
+      localPort: local?.port ?? 0,
+      localFamily: local?.family ?? '',
+      remoteAddress: client.address,
+      remotePort: client.port,
+      remoteFamily: client.family,
+    });
+    this.#events.onError(new RuntimeError('BKR_ERR_TOO_MANY_CONNECTIONS', this.maxConnections ?? 0), sender);
+    incoming.reject(503);
+  }
+
+  /** @returns the socket the descriptors are in now; undefined if there could be none, and they are closed */
+  #conclude(
+    handover: Handover,
+    incoming: IncomingHandover,
+    decision: Exclude<Decision, { action: 'taken' }>,
+  ): Socket | undefined {
+    try {
+      const { head, status, headers } = this.#firstBytes(handover, decision);
+      const { socket, writeFd } = adopt(handover, incoming.info, this.#options);
+      registerSocket(socket, incoming.info);
+      // http.Server's own listeners come after this one, and observers hear of the close last.
+      socket.once('close', (hadError) => process.nextTick(() => this.#onClose(socket, incoming, hadError)));
+      if (head === undefined) this.#answer(socket, rawAnswer(status, headers));
+      else this.#serve(socket, writeFd, Buffer.concat([head, handover.earlyBytes]), handover, incoming);
+      return socket;
+    } catch (error) {
+      this.#events.onError(error as RuntimeError, handover.sender);
+      return undefined;
+    }
+  }
+
+  /** The request head to serve, or the status to answer with. */
+  #firstBytes(
+    handover: Handover,
+    decision: Exclude<Decision, { action: 'taken' }>,
+  ): { head?: Buffer; status: number; headers?: Readonly<Record<string, string>> } {
+    if (decision.action === 'reject') return decision;
+    try {
+      return { head: Buffer.from(requestHead(handover), 'latin1'), status: 200 };
+    } catch (error) {
+      if (!(error instanceof RuntimeError)) throw error;
+      this.#events.onError(error, handover.sender);
+      return ANSWERS[error.code] ?? { status: 400 };
+    }
+  }
+
+  #serve(
+    socket: HandoverSocket,
+    writeFd: number,
+    firstBytes: Buffer,
+    handover: Handover,
+    { info, observers, guards }: IncomingHandover,
+  ): void {
+    const connection = new Connection({
+      socket,
+      writeFd,
+      facts: info,
+      observers,
+      guards,
+      options: this.#options,
+      mayLackBody: handover.kind !== 'relay' && handover.version === 0,
+      requestId: handover.headers.get('REQUEST_ID'),
+      onError: (error) => this.#events.onError(error, handover.sender),
+    });
+    if (this.#isDraining) connection.closeAfterAnswer();
+    this.#served.set(socket, connection);
+    socket.unshift(firstBytes);
+    this.#events.onConnection(socket);
+  }
+
+  #answer(socket: HandoverSocket, answer: string): void {
+    this.#answered.add(socket);
+    // A client that is gone cannot be answered; there is nobody left to tell.
+    socket.on('error', () => {});
+    socket.write(answer, 'latin1');
+    socket.closeLingering();
+  }
+
+  #onClose(socket: Socket, incoming: IncomingHandover, hadError: boolean): void {
+    this.#served.get(socket)?.close();
+    this.#served.delete(socket);
+    this.#answered.delete(socket);
+    this.#forget(incoming, hadError);
+  }
+
+  #forget(incoming: IncomingHandover, hadError: boolean): void {
+    incoming.tellClosed(hadError);
+    if (this.size === 0) this.#events.onEmpty();
+  }
+}
+
+/** What the client gets for a head that cannot be served. */
+const ANSWERS: Partial<
+  Record<RuntimeErrorCode, { status: number; headers?: Readonly<Record<string, string>> }>
+> = {
+  BKR_ERR_HTTP_VERSION: { status: 505 },
+  BKR_ERR_RELAYED_UPGRADE: { status: 426, headers: { Upgrade: 'websocket' } },
+};

@@ -1,0 +1,110 @@
+// The options of a handover server, their bounds and defaults. Checks them; does not act on them.
+import type { ServerOptions } from 'node:http';
+import type { ReceiverOptions } from '@fdpass/scgi-fdpass';
+import { RuntimeError } from './errors.js';
+
+/** What the server logs to: pino, Fastify's logger, or anything with these two. */
+export interface Logger {
+  warn(facts: object, message: string): void;
+  error(facts: object, message: string): void;
+}
+
+/**
+ * Which later requests of a connection are served. The web server judged only the first one: its locations, `deny`,
+ * `auth_request` and limits never see the others.
+ */
+export interface KeepAliveScope {
+  /** Path prefix; `/` serves everything. Begins with `/`. A later request outside of it is answered 421 and closed. */
+  scope: string;
+}
+
+export interface HandoverOptions
+  extends Pick<
+    ReceiverOptions,
+    'limits' | 'messageTimeoutMs' | 'maxPendingConnections' | 'minFreeDescriptors' | 'allowedPeers'
+  > {
+  /**
+   * A scope keeps connections open for later requests. Without one every answer says `Connection: close`. (A boolean is
+   * http.createServer's own option of this name: TCP keep-alive probes.)
+   */
+  keepAlive?: boolean | KeepAliveScope;
+  /** How long the body of a request may stand still if its sender drops what it had read of it. 408 then. @default 5000 */
+  earlyBodyTimeoutMs?: number;
+  /** How long a client may take nothing of its answer; 0 for ever. @default 60000 */
+  sendTimeoutMs?: number;
+  /** TCP_USER_TIMEOUT of TCP clients, tcp(7): how long sent bytes may stay unacknowledged. 0 is the kernel's. @default 60000 */
+  tcpUserTimeoutMs?: number;
+  /** Longest time to drain a client that is still sending after its last answer. @default 30000 */
+  lingeringTimeMs?: number;
+  /** The same, without a byte from it. @default 5000 */
+  lingeringTimeoutMs?: number;
+  /** How long asynchronous handover middleware may take. @default 10000 */
+  middlewareTimeoutMs?: number;
+  /** How long `close()` lets connections finish before they are destroyed; 0 for ever. @default 30000 */
+  closeTimeoutMs?: number;
+  /** @default process warnings */
+  logger?: Logger;
+}
+
+/** Options of {@link createServer}: http.createServer's and ours. `maxHeaderSize` is 64 KiB here: nginx allows 32 KiB heads. */
+export type HandoverServerOptions = Omit<ServerOptions, 'keepAlive'> & HandoverOptions;
+
+/** Everything {@link HandoverOptions} decides, with defaults applied. */
+export interface ResolvedOptions {
+  readonly keepAliveScope: string | undefined;
+  readonly earlyBodyTimeoutMs: number;
+  readonly sendTimeoutMs: number;
+  readonly tcpUserTimeoutMs: number;
+  readonly lingeringTimeMs: number;
+  readonly lingeringTimeoutMs: number;
+  readonly middlewareTimeoutMs: number;
+  readonly closeTimeoutMs: number;
+  readonly noDelay: boolean;
+  readonly tcpKeepAlive: boolean;
+  readonly tcpKeepAliveInitialDelayMs: number;
+  readonly highWaterMark: number | undefined;
+  readonly logger: Logger;
+}
+
+/** nginx's large_client_header_buffers allow 4 x 8 KiB, Node.js 16 KiB in all. */
+export const DEFAULT_MAX_HEADER_BYTES = 64 * 1024;
+
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+const warnings: Logger = {
+  warn: (_facts, message) => process.emitWarning(message, { type: 'HandoverWarning' }),
+  error: (_facts, message) => process.emitWarning(message, { type: 'HandoverWarning' }),
+};
+
+/** @throws `BKR_ERR_OPTION` */
+export function resolveOptions(options: HandoverServerOptions): ResolvedOptions {
+  const { keepAlive } = options;
+  const scope = typeof keepAlive === 'object' ? keepAlive.scope : undefined;
+  if (scope !== undefined && !scope.startsWith('/')) {
+    throw new RuntimeError('BKR_ERR_OPTION', 'keepAlive.scope', 'a path prefix that begins with "/"');
+  }
+  return {
+    keepAliveScope: scope,
+    earlyBodyTimeoutMs: milliseconds('earlyBodyTimeoutMs', options.earlyBodyTimeoutMs ?? 5000, 1),
+    sendTimeoutMs: milliseconds('sendTimeoutMs', options.sendTimeoutMs ?? 60_000, 0),
+    tcpUserTimeoutMs: milliseconds('tcpUserTimeoutMs', options.tcpUserTimeoutMs ?? 60_000, 0),
+    lingeringTimeMs: milliseconds('lingeringTimeMs', options.lingeringTimeMs ?? 30_000, 1),
+    lingeringTimeoutMs: milliseconds('lingeringTimeoutMs', options.lingeringTimeoutMs ?? 5000, 1),
+    middlewareTimeoutMs: milliseconds('middlewareTimeoutMs', options.middlewareTimeoutMs ?? 10_000, 1),
+    closeTimeoutMs: milliseconds('closeTimeoutMs', options.closeTimeoutMs ?? 30_000, 0),
+    noDelay: options.noDelay ?? true,
+    tcpKeepAlive: keepAlive === true,
+    tcpKeepAliveInitialDelayMs: options.keepAliveInitialDelay ?? 0,
+    highWaterMark: options.highWaterMark,
+    logger: options.logger ?? warnings,
+  };
+}
+
+function milliseconds(name: string, value: number, min: number): number {
+  if (Number.isInteger(value) && value >= min && value <= MAX_TIMER_MS) return value;
+  throw new RuntimeError(
+    'BKR_ERR_OPTION',
+    name,
+    `a whole number of milliseconds from ${min} to ${MAX_TIMER_MS}`,
+  );
+}

@@ -1,0 +1,175 @@
+// A socket whose read side and write side are two streams: partial handovers read the UNIX connection and write the
+// client's descriptor; relays read and write the UNIX connection in different forms.
+import type { Socket } from 'node:net';
+import { HandoverSocket, type LingeringLimits, type SocketFacts } from './handover-socket.js';
+import type { SocketAddress } from './native.js';
+
+export interface SplitSocketOptions {
+  facts: SocketFacts;
+  lingering: LingeringLimits;
+  /** Only read. The socket owns it. */
+  source: Socket;
+  /** Only written; may be the same as `source`. The socket owns it. */
+  sink: Socket;
+  local: SocketAddress;
+  /** @default Node.js's */
+  highWaterMark?: number | undefined;
+}
+
+type WriteCallback = (error?: Error | null) => void;
+
+export class SplitSocket extends HandoverSocket {
+  readonly #source: Socket;
+  readonly #sink: Socket;
+  readonly #local: SocketAddress;
+  #endIsHeld = false;
+  /**
+   * Whether an answer to a whole request is still due. The client's half-close is then withheld, because http.Server would
+   * drop the answer; `releaseEnd()` lets it through.
+   */
+  owesAnswer: () => boolean = () => false;
+
+  constructor({ facts, lingering, source, sink, local, highWaterMark }: SplitSocketOptions) {
+    super(facts, lingering, highWaterMark === undefined ? {} : ({ highWaterMark } as object));
+    this.#source = source;
+    this.#sink = sink;
+    this.#local = local;
+    source.on('data', (chunk: Buffer) => {
+      this.#refreshTimeout();
+      const accepted = this.receive(chunk);
+      if (!accepted) source.pause();
+    });
+    source.on('end', () => this.push(null));
+    for (const stream of new Set([source, sink])) {
+      stream.on('error', (error) => this.destroy(error));
+    }
+    // After our own end() the read side may go on: a lingering close needs it.
+    sink.on('close', () => {
+      if (!this.writableEnded) this.destroy();
+    });
+    source.pause();
+  }
+
+  get localSocketAddress(): SocketAddress {
+    return this.#local;
+  }
+
+  get sourceBytes(): number {
+    return this.#source.bytesRead;
+  }
+
+  get sinkBytes(): number {
+    return this.#sink.bytesWritten;
+  }
+
+  /** Takes bytes off the source. @returns false to pause it */
+  protected receive(chunk: Buffer): boolean {
+    return this.push(chunk);
+  }
+
+  /** Lets a withheld end of the client's stream through. */
+  releaseEnd(): void {
+    if (!this.#endIsHeld) return;
+    this.#endIsHeld = false;
+    super.emit('end');
+  }
+
+  override emit(event: string | symbol, ...args: unknown[]): boolean {
+    if (event === 'end' && this.owesAnswer()) {
+      this.#endIsHeld = true;
+      return true;
+    }
+    return super.emit(event as string, ...args);
+  }
+
+  override _read(): void {
+    this.#source.resume();
+  }
+
+  override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: WriteCallback): void {
+    this.#refreshTimeout();
+    this.#sink.write(chunk, encoding, callback);
+  }
+
+  override _writev(
+    chunks: Array<{ chunk: Buffer | string; encoding: BufferEncoding }>,
+    callback: WriteCallback,
+  ): void {
+    this.#refreshTimeout();
+    this.#sink.cork();
+    chunks.forEach(({ chunk, encoding }, index) => {
+      this.#sink.write(chunk, encoding, index === chunks.length - 1 ? callback : undefined);
+    });
+    this.#sink.uncork();
+  }
+
+  override _final(callback: WriteCallback): void {
+    this.#sink.end(callback);
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#source.destroy();
+    this.#sink.destroy();
+    super._destroy(error, callback);
+  }
+
+  override setNoDelay(enable?: boolean): this {
+    this.#sink.setNoDelay(enable);
+    return this;
+  }
+
+  override setKeepAlive(enable?: boolean, initialDelayMs?: number): this {
+    this.#sink.setKeepAlive(enable, initialDelayMs);
+    return this;
+  }
+
+  override ref(): this {
+    this.#source.ref();
+    this.#sink.ref();
+    return this;
+  }
+
+  override unref(): this {
+    this.#source.unref();
+    this.#sink.unref();
+    return this;
+  }
+
+  override resetAndDestroy(): this {
+    this.#sink.resetAndDestroy();
+    return this.destroy();
+  }
+
+  override address(): object {
+    const { address, family, port } = this.#local;
+    return family === 'unix' ? {} : { address, family, port };
+  }
+
+  /** net.Socket does this where it has a handle. */
+  #refreshTimeout(): void {
+    if (this.timeout !== undefined && this.timeout > 0) this.setTimeout(this.timeout);
+  }
+}
+
+const localPart =
+  (part: 'address' | 'port' | 'family') =>
+  (socket: SplitSocket): string | number | undefined =>
+    socket.localSocketAddress.family === 'unix' ? undefined : socket.localSocketAddress[part];
+
+const accessors: Record<string, (socket: SplitSocket) => unknown> = {
+  localAddress: localPart('address'),
+  localPort: localPart('port'),
+  localFamily: localPart('family'),
+  bytesRead: (socket) => socket.sourceBytes,
+  bytesWritten: (socket) => socket.sinkBytes,
+  pending: () => false,
+};
+
+for (const [name, read] of Object.entries(accessors)) {
+  Object.defineProperty(SplitSocket.prototype, name, {
+    configurable: true,
+    get(this: SplitSocket) {
+      return read(this);
+    },
+  });
+}

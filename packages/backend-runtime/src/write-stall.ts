@@ -1,0 +1,66 @@
+// The timeout nginx has as send_timeout and Node.js has not: closes connections whose client takes nothing of what waits for
+// it. Progress is the kernel's word, so that one large write on a slow line is not mistaken for a stall.
+import type { Connection } from './connection.js';
+import { native } from './native.js';
+
+const LOOKS_PER_TIMEOUT = 4;
+const MIN_INTERVAL_MS = 50;
+
+export class WriteStallWatch {
+  readonly #timeoutMs: number;
+  readonly #onStall: (connection: Connection) => void;
+  readonly #stalled = new Map<Connection, { progress: number; sinceMs: number }>();
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param timeoutMs 0 watches nothing */
+  constructor(timeoutMs: number, onStall: (connection: Connection) => void) {
+    this.#timeoutMs = timeoutMs;
+    this.#onStall = onStall;
+  }
+
+  /** @param watched asked again at each look */
+  start(watched: () => Iterable<Connection>): void {
+    if (this.#timeoutMs === 0 || this.#timer !== undefined) return;
+    const intervalMs = Math.max(MIN_INTERVAL_MS, Math.floor(this.#timeoutMs / LOOKS_PER_TIMEOUT));
+    this.#timer = setInterval(() => this.#look(watched()), intervalMs);
+    this.#timer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#stalled.clear();
+  }
+
+  #look(watched: Iterable<Connection>): void {
+    const nowMs = performance.now();
+    const waiting = new Set<Connection>();
+    for (const each of watched) {
+      // Only connections with output waiting cost a system call.
+      const { socket, isSendingFile } = each;
+      if (!socket.destroyed && (socket.writableLength > 0 || isSendingFile)) waiting.add(each);
+    }
+    for (const each of this.#stalled.keys()) if (!waiting.has(each)) this.#stalled.delete(each);
+    for (const each of waiting) this.#judge(each, nowMs);
+  }
+
+  #judge(connection: Connection, nowMs: number): void {
+    const progress = bytesTaken(connection.writeFd);
+    const before = this.#stalled.get(connection);
+    if (before === undefined || before.progress !== progress) {
+      this.#stalled.set(connection, { progress, sinceMs: nowMs });
+    } else if (nowMs - before.sinceMs >= this.#timeoutMs) {
+      this.#stalled.delete(connection);
+      this.#onStall(connection);
+    }
+  }
+}
+
+/** A number that changes whenever the peer takes something. */
+function bytesTaken(fd: number): number {
+  try {
+    return native().tcpInfo(fd).bytesAcked;
+  } catch {
+    return native().writeQueueBytes(fd);
+  }
+}
