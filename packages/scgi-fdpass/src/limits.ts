@@ -45,7 +45,8 @@ export function wireLimits(partial: Partial<WireLimits> = {}): WireLimits {
 }
 
 function limit(partial: Partial<WireLimits>, name: keyof WireLimits): number {
-  const value: unknown = partial[name] ?? defaultWireLimits[name];
+  // undefined is what an option that was passed through without being set looks like; null is a mistake.
+  const value: unknown = partial[name] === undefined ? defaultWireLimits[name] : partial[name];
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1 || value > MAX_LIMIT) {
     throw new WireError('SCGI_ERR_LIMIT_OPTION', name, MAX_LIMIT);
   }
