@@ -1,0 +1,51 @@
+// Runs one child process for a stage of `npm test`. A signal that ends us ends it first.
+const { spawn } = require('node:child_process');
+const { root, toolEnvironment } = require('./workspace.cjs');
+
+const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
+const running = new Set();
+
+for (const signal of Object.keys(SIGNALS)) {
+  process.once(signal, () => {
+    for (const child of running) child.kill(signal);
+    process.exit(SIGNALS[signal]);
+  });
+}
+
+/**
+ * Resolves to `{ code, output, errors }`; `code` is 1 when a signal ended the child or it could not be started.
+ * Output goes to `onOutput` piece by piece, else to our own stdout, else (with `quiet`) only into the result.
+ */
+function run(command, args, { env, onOutput, quiet }) {
+  return new Promise((resolve) => {
+    const captured = Boolean(onOutput || quiet);
+    const child = spawn(command, args, {
+      cwd: root,
+      env: toolEnvironment(env),
+      stdio: ['ignore', captured ? 'pipe' : 'inherit', quiet ? 'pipe' : 'inherit'],
+    });
+    running.add(child);
+    const result = { code: 1, output: '', errors: '' };
+    if (child.stdout) {
+      child.stdout.setEncoding('utf8').on('data', (text) => {
+        if (onOutput) onOutput(text);
+        else result.output += text;
+      });
+    }
+    if (child.stderr) {
+      child.stderr.setEncoding('utf8').on('data', (text) => {
+        result.errors += text;
+      });
+    }
+    child.on('error', (error) => {
+      running.delete(child);
+      resolve(Object.assign(result, { errors: error.message }));
+    });
+    child.on('close', (code) => {
+      running.delete(child);
+      resolve(Object.assign(result, { code: code === null ? 1 : code }));
+    });
+  });
+}
+
+module.exports = { run };
