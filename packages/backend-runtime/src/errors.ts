@@ -74,6 +74,19 @@ export const ERRORS = {
     scope: 'call',
     message: (what: string) => `sendFile: ${what}`,
   },
+  BKR_ERR_APP: {
+    scope: 'process',
+    message: (app: string, what: string) => `The application ${app} ${what}`,
+  },
+  BKR_ERR_NO_SOCKET: {
+    scope: 'process',
+    message: () =>
+      'Nothing to listen on: give --socket PATH, or start it by a systemd socket unit with one ListenStream',
+  },
+  BKR_ERR_CAPTURE: {
+    scope: 'call',
+    message: (file: string) => `${file} ends in the middle of a message`,
+  },
   BKR_ERR_OPTION: {
     scope: 'call',
     message: (name: string, wanted: string) => `The option ${name} must be ${wanted}`,

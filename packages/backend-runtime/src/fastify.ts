@@ -54,9 +54,11 @@ export function handoverServer(
 const isLogger = (logger: unknown): logger is Logger =>
   typeof logger === 'object' && logger !== null && 'warn' in logger && 'error' in logger;
 
-/** Fastify plugin: `request.connectionInfo`. */
+/** Fastify plugin: `request.connectionInfo`. Registering it again is harmless. */
 export const connectionInfoPlugin = fp(
   async (app) => {
+    // The command line registers it for applications that do not.
+    if (app.hasRequestDecorator('connectionInfo')) return;
     app.decorateRequest('connectionInfo', {
       getter() {
         try {

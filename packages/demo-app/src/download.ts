@@ -25,16 +25,15 @@ export async function download(app: FastifyInstance, options: DownloadOptions): 
     async (request, reply) => {
       const { bytes } = request.query;
       try {
-        await files.use(bytes, request.signal, (file) =>
-          sendFile(reply, file.path, {
-            headers: {
-              'content-type': 'application/octet-stream',
-              'content-disposition': `attachment; filename="fdpass-${bytes}.bin"`,
-              'cache-control': 'no-store',
-              'x-sha256': file.sha256,
-            },
-          }),
-        );
+        await files.use(bytes, request.signal, ({ path, sha256 }) => {
+          reply.headers({
+            'content-type': 'application/octet-stream',
+            'content-disposition': `attachment; filename="fdpass-${bytes}.bin"`,
+            'cache-control': 'no-store',
+            'x-sha256': sha256,
+          });
+          return sendFile(reply, path);
+        });
       } catch (error) {
         // The client left while its file was being made: there is nobody to answer.
         if (request.signal.aborted) return reply.hijack();

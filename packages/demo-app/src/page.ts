@@ -17,6 +17,6 @@ const headers = {
 export async function page(app: FastifyInstance): Promise<void> {
   for (const name of await readdir(folder)) {
     const url = name === 'index.html' ? '/' : `/${name}`;
-    app.get(url, (_request, reply) => sendFile(reply, `${folder}${name}`, { headers }));
+    app.get(url, (_request, reply) => sendFile(reply.headers(headers), `${folder}${name}`));
   }
 }

@@ -1,0 +1,82 @@
+// Finds and loads what `<app>` names: a module or a package folder whose default export is a Fastify plugin.
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { FastifyPluginAsync, FastifyPluginCallback, fastify } from 'fastify';
+import { createJiti } from 'jiti';
+import { RuntimeError } from '../errors.js';
+
+export type AppPlugin = FastifyPluginAsync | FastifyPluginCallback;
+
+export interface LoadedApp {
+  readonly plugin: AppPlugin;
+  /** The application's own Fastify, so that its plugins and ours agree on one. */
+  readonly fastify: typeof fastify;
+}
+
+const TYPESCRIPT = /\.[cm]?tsx?$/;
+const INDEX_FILES = ['index.js', 'index.mjs', 'index.ts', 'src/index.js', 'src/index.ts'];
+
+/** @throws `BKR_ERR_APP` if there is no such module, it does not load, or it exports no plugin */
+export async function loadApp(app: string): Promise<LoadedApp> {
+  const file = appFile(app);
+  const module = await importModule(file).catch((cause) => {
+    throw new RuntimeError('BKR_ERR_APP', app, 'does not load', { cause });
+  });
+  const plugin = module.default;
+  if (typeof plugin !== 'function') {
+    throw new RuntimeError('BKR_ERR_APP', app, 'has no Fastify plugin as its default export');
+  }
+  return { plugin: plugin as AppPlugin, fastify: await ownFastify(file) };
+}
+
+/** The module file that `<app>` stands for. @throws `BKR_ERR_APP` */
+export function appFile(app: string): string {
+  const path = resolve(app);
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) throw new RuntimeError('BKR_ERR_APP', app, 'does not exist');
+  if (!stats.isDirectory()) return path;
+  const candidates = [...packageEntry(path), ...INDEX_FILES].map((file) => join(path, file));
+  const found = candidates.find((file) => existsSync(file));
+  if (found === undefined) {
+    throw new RuntimeError(
+      'BKR_ERR_APP',
+      app,
+      `has none of ${[...packageEntry(path), ...INDEX_FILES].join(', ')} (built yet?)`,
+    );
+  }
+  return found;
+}
+
+function packageEntry(folder: string): string[] {
+  const file = join(folder, 'package.json');
+  if (!existsSync(file)) return [];
+  const { exports, main } = JSON.parse(readFileSync(file, 'utf8')) as { exports?: unknown; main?: string };
+  const root = typeof exports === 'object' && exports !== null && '.' in exports ? exports['.'] : exports;
+  return [exportTarget(root), main].filter((entry) => entry !== undefined);
+}
+
+/** The first target for an ES module in Node.js, of conditional exports too. */
+function exportTarget(entry: unknown): string | undefined {
+  if (typeof entry === 'string') return entry;
+  if (typeof entry !== 'object' || entry === null) return undefined;
+  for (const [condition, target] of Object.entries(entry)) {
+    if (condition === 'node' || condition === 'import' || condition === 'default')
+      return exportTarget(target);
+  }
+  return undefined;
+}
+
+async function importModule(file: string): Promise<{ default?: unknown }> {
+  if (!TYPESCRIPT.test(file)) return import(pathToFileURL(file).href);
+  return createJiti(import.meta.url).import(file);
+}
+
+async function ownFastify(file: string): Promise<typeof fastify> {
+  try {
+    return createRequire(file)('fastify');
+  } catch {
+    return (await import('fastify')).fastify;
+  }
+}

@@ -1,0 +1,149 @@
+// The fdpass command: its commands and options. What they do is in the files beside this one.
+import { readFileSync } from 'node:fs';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { decodeFile } from './decode.js';
+import { dev } from './dev.js';
+import { type FrontPair, front } from './front.js';
+import { sendFileTo } from './send.js';
+import { type ServeOptions, serve } from './serve.js';
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
+
+/** Runs one command line; a failure is one sentence on stderr and exit code 1. */
+export async function run(argv: readonly string[]): Promise<void> {
+  try {
+    await program().parseAsync([...argv]);
+  } catch (error) {
+    process.stderr.write(`fdpass: ${describe(error)}\n`);
+    process.exitCode = 1;
+  }
+}
+
+function program(): Command {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+  const command = new Command('fdpass')
+    .description('Serve applications on client sockets that a web server hands over.')
+    .version(version)
+    .showHelpAfterError();
+  addServe(command);
+  addDev(command);
+  addFront(command);
+  addWireTools(command);
+  return command;
+}
+
+const logLevel = (): Option =>
+  new Option('--log-level <level>', 'least severe log line shown').choices(LOG_LEVELS).default('info');
+
+function addServe(command: Command): void {
+  command
+    .command('serve')
+    .description('serve an application on a UNIX socket, or on the one systemd passes (LISTEN_FDS)')
+    .argument(
+      '<app>',
+      'module or package folder whose default export is a Fastify plugin (JavaScript or TypeScript)',
+    )
+    .option('--socket <path>', 'UNIX socket to listen on; without it, the descriptor that systemd passes')
+    .option('--mode <octal>', 'permission bits of the socket', octal, 0o660)
+    .option('--owner <user>', 'owner of the socket: a name or a number', nameOrNumber)
+    .option(
+      '--group <group>',
+      'group of the socket, e.g. that of the web server: a name or a number',
+      nameOrNumber,
+    )
+    .option('--takeover', 'replace a process that listens on the socket already', false)
+    .option('--keep-alive-scope <prefix>', 'keep connections open for later requests below this path')
+    .option('--pretty', 'log lines for people', false)
+    .addOption(logLevel())
+    .action((app: string, options: ServeOptions) => serve(app, options));
+}
+
+function addDev(command: Command): void {
+  command
+    .command('dev')
+    .description('serve an application behind a front door of its own; reload it when its files change')
+    .argument('<app>', 'as for serve')
+    .option('--port <number>', 'TCP port of the front door; 0 for any', port, 8080)
+    .option('--host <address>', 'address of the front door', '127.0.0.1')
+    .option('--no-watch', 'do not reload on changes')
+    .addOption(logLevel())
+    .action((app, options) => dev(app, options));
+}
+
+function addFront(command: Command): void {
+  const pairs: FrontPair[] = [];
+  command
+    .command('front')
+    .description('the front door alone: hand clients of a TCP address over to a UNIX socket')
+    .requiredOption(
+      '--listen <host:port>',
+      'TCP address; repeatable, each followed by its --to',
+      (value: string) => {
+        pairs.push({ listen: listenAddress(value), to: [] });
+        return pairs;
+      },
+    )
+    .requiredOption(
+      '--to <unix:path>',
+      "a backend's socket; several for one --listen are tried in order",
+      (value: string) => {
+        const pair = pairs.at(-1);
+        if (pair === undefined) throw new InvalidArgumentError('put --listen before its --to.');
+        pair.to.push(value);
+        return pairs;
+      },
+    )
+    .addOption(logLevel())
+    .action((options) => front(pairs, options));
+}
+
+function addWireTools(command: Command): void {
+  command
+    .command('decode')
+    .description('show what is in a captured message')
+    .argument('<file>', 'one whole message as received')
+    .option('--json', 'as JSON', false)
+    .action((file, options) => decodeFile(file, options));
+  command
+    .command('send')
+    .description('send a captured message to a backend, with a socket to answer on, and show its answer')
+    .argument('<file>', 'one whole message as received')
+    .requiredOption('--to <unix:path>', "the backend's socket")
+    .option('--timeout <seconds>', 'longest wait for the whole answer', seconds, 10)
+    .action((file, options) => sendFileTo(file, options));
+}
+
+function octal(value: string): number {
+  if (!/^[0-7]{3,4}$/.test(value)) throw new InvalidArgumentError('three or four octal digits, e.g. 660.');
+  return Number.parseInt(value, 8);
+}
+
+function port(value: string): number {
+  const number = Number(value);
+  if (/^\d+$/.test(value) && number <= 65_535) return number;
+  throw new InvalidArgumentError('a number from 0 to 65535.');
+}
+
+function seconds(value: string): number {
+  const number = Number(value);
+  if (number > 0 && number <= 3600) return number;
+  throw new InvalidArgumentError('a number above 0, at most 3600.');
+}
+
+const nameOrNumber = (value: string): string | number => (/^\d+$/.test(value) ? Number(value) : value);
+
+/** `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`. */
+function listenAddress(value: string): { host: string; port: number } {
+  const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(value) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined || digits === undefined) {
+    throw new InvalidArgumentError('HOST:PORT, an IPv6 address in brackets.');
+  }
+  return { host, port: port(digits) };
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
+  return `${error.message}${cause}`;
+}
