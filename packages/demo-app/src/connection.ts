@@ -1,5 +1,4 @@
 // GET /connection: what the runtime knows about the connection this request came on.
-import type { ConnectionInfo } from '@fdpass/backend-runtime';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 
 /** The answer where no handover took place: what any server can say. */
@@ -20,20 +19,9 @@ function ordinary({ socket }: FastifyRequest): OrdinaryConnection {
   };
 }
 
-/**
- * The variables without the request's own headers. They are those of the *first* request on the connection, and behind a
- * proxy that shares connections between people that may be someone else's cookie.
- */
-function publicVariables(variables: Record<string, string>): Record<string, string> {
-  return Object.fromEntries(Object.entries(variables).filter(([name]) => !name.startsWith('HTTP_')));
-}
-
 export async function connection(app: FastifyInstance): Promise<void> {
   app.get('/connection', (request, reply) => {
     reply.header('cache-control', 'no-store');
-    const info: ConnectionInfo | undefined = request.connectionInfo;
-    return info === undefined
-      ? { ...ordinary(request), server: { pid: process.pid } }
-      : { ...info, variables: publicVariables(info.variables), server: { pid: process.pid } };
+    return { ...(request.connectionInfo ?? ordinary(request)), server: { pid: process.pid } };
   });
 }
