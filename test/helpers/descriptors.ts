@@ -1,0 +1,72 @@
+// Which descriptors this process has, and that it has the same ones afterwards: a leak is one that stayed, a double close one
+// that went. Closes nothing itself.
+import { readdirSync, readlinkSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
+import type { ExecutionContext, TestFn } from 'ava';
+import { until } from './until.js';
+
+/** What each open descriptor refers to: `socket:[4711]`, a path, `anon_inode:[eventpoll]`. */
+export type Descriptors = ReadonlyMap<number, string>;
+
+/** The open descriptors of this process (or of `pid`), without the one that reading the list takes. */
+export function openDescriptors(pid: number | 'self' = 'self'): Descriptors {
+  const folder = `/proc/${pid}/fd`;
+  const open = new Map<number, string>();
+  for (const name of readdirSync(folder)) {
+    try {
+      open.set(Number(name), readlinkSync(`${folder}/${name}`));
+    } catch {
+      // Closed in between: the descriptor of the list itself.
+    }
+  }
+  return open;
+}
+
+/** One line for each descriptor that came, went, or now refers to something else. */
+export function descriptorChanges(before: Descriptors, after: Descriptors): string[] {
+  const came = [...after].filter(([fd, target]) => before.get(fd) !== target);
+  const went = [...before].filter(([fd, target]) => after.get(fd) !== target);
+  return [
+    ...came.map(([fd, target]) => `left open: ${fd} -> ${target}`),
+    ...went.map(([fd, target]) => `closed: ${fd} -> ${target}`),
+  ].sort();
+}
+
+/**
+ * Asserts that exactly the descriptors of `before` are open. Closing takes a turn of the loop or two, and what a test forgot may
+ * wait for the garbage collector: it waits for that, up to `timeoutMs`. @default 5000
+ */
+export async function assertSameDescriptors(
+  t: ExecutionContext,
+  before: Descriptors,
+  timeoutMs = 5000,
+): Promise<void> {
+  await setImmediate();
+  try {
+    await until(
+      'the descriptors are as before',
+      () => {
+        globalThis.gc?.();
+        return descriptorChanges(before, openDescriptors()).length === 0;
+      },
+      timeoutMs,
+    );
+  } catch {
+    // The assertion below says what is left.
+  }
+  t.deepEqual(descriptorChanges(before, openDescriptors()), [], 'descriptors before and after');
+}
+
+/**
+ * Compares the descriptors before the first and after the last test of a file, also when tests fail. Call it before any other
+ * `test.before`, so that what those open is expected to be closed as well.
+ */
+export function guardDescriptors<Context>(test: TestFn<Context>): void {
+  let before: Descriptors = new Map();
+  test.before('note the open descriptors', () => {
+    before = openDescriptors();
+  });
+  test.after.always('the same descriptors are open', async (t) => {
+    await assertSameDescriptors(t, before);
+  });
+}
