@@ -19,13 +19,13 @@ test.after.always('every descriptor is closed', async (t) => {
   t.is(native().registeredFdCount(), 0);
 });
 
-interface Set {
+interface Fixture {
   backend: CollectingBackend;
   frontDoor: FrontDoor;
   port: number;
 }
 
-async function start(t: ExecutionContext, options: Partial<FrontDoorOptions> = {}): Promise<Set> {
+async function start(t: ExecutionContext, options: Partial<FrontDoorOptions> = {}): Promise<Fixture> {
   const backend = await CollectingBackend.listen();
   const frontDoor = createFrontDoor({ listeners: [{ port: 0, to: `unix:${backend.path}` }], ...options });
   t.teardown(async () => {

@@ -60,6 +60,8 @@ export class Client {
   #answer: ErrorAnswer | undefined;
   #state: State = 'reading';
   #cancelled = false;
+  /** A copy of the descriptor may still lie in the queue of a backend that did not take it. */
+  #refused = false;
 
   /** Takes ownership of `fd`. */
   constructor(fd: number, listener: TcpListener, backends: readonly Backend[], host: ClientHost) {
@@ -98,8 +100,9 @@ export class Client {
       this.#host.onClosedQuietly(outcome);
       this.#release();
     } else if (outcome instanceof RuntimeError) {
-      this.#host.onClientError(outcome, this.#address());
+      const client = this.#address();
       this.#answerWith(STATUS_OF_CLIENT_ERROR[outcome.code] ?? 400);
+      this.#host.onClientError(outcome, client);
     } else {
       void this.#handOver(outcome);
     }
@@ -125,14 +128,17 @@ export class Client {
       });
       if (refusal === undefined) this.#host.onHandedOver();
     } catch (error) {
+      this.#refused = true;
       // Not the backend's doing and not the client's: it is reported as what it is, and the client gets its answer.
+      this.#answerWith(502, head.method);
       if (!this.#cancelled) this.#host.onHandoverError(error as Error, client);
-      return this.#answerWith(502, head.method);
+      return;
     }
     // Taken: no shutdown and nothing else, the socket is the backend's.
     if (refusal === undefined) return this.#release();
-    if (!this.#cancelled) this.#host.onHandoverError(refusal.error, client);
+    this.#refused = true;
     this.#answerWith(STATUS_OF_REFUSAL[refusal.code] ?? 502, head.method);
+    if (!this.#cancelled) this.#host.onHandoverError(refusal.error, client);
   }
 
   #serverAddress(): ServerAddress {
@@ -164,6 +170,8 @@ export class Client {
     this.#state = 'released';
     this.#reader.stop();
     this.#answer?.stop();
+    // Then close() alone would end nothing: the client would wait until that backend cleans up.
+    if (this.#refused) native().shutdown(this.#fd, 2);
     native().closeFd(this.#fd);
     this.#host.onReleased(this);
   }
