@@ -3,13 +3,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
+const LOOKS_PER_TIMEOUT = 5;
+
 /** Calls back once if no byte of an incomplete body comes for `timeoutMs`. Ends by itself. */
 export class EarlyBodyWatch {
   readonly #request: IncomingMessage;
   readonly #socket: Socket;
   readonly #onLost: () => void;
   readonly #timer: NodeJS.Timeout;
+  readonly #timeoutMs: number;
   #bytesSeen: number;
+  #lastProgressMs = performance.now();
 
   constructor(
     request: IncomingMessage,
@@ -22,7 +26,8 @@ export class EarlyBodyWatch {
     this.#socket = socket;
     this.#onLost = onLost;
     this.#bytesSeen = socket.bytesRead;
-    this.#timer = setInterval(() => this.#look(), timeoutMs);
+    this.#timeoutMs = timeoutMs;
+    this.#timer = setInterval(() => this.#look(), Math.ceil(timeoutMs / LOOKS_PER_TIMEOUT));
     this.#timer.unref();
     const stop = (): void => clearInterval(this.#timer);
     request.once('close', stop);
@@ -33,10 +38,14 @@ export class EarlyBodyWatch {
   #look(): void {
     if (this.#request.complete) return clearInterval(this.#timer);
     const { bytesRead } = this.#socket;
-    const hasProgress = bytesRead !== this.#bytesSeen;
-    this.#bytesSeen = bytesRead;
-    // Bytes wait in the request: it is the handler that does not go on.
-    if (hasProgress || this.#request.readableLength > 0) return;
+    const nowMs = performance.now();
+    // Bytes that wait in the request: it is the handler that does not go on.
+    if (bytesRead !== this.#bytesSeen || this.#request.readableLength > 0) {
+      this.#bytesSeen = bytesRead;
+      this.#lastProgressMs = nowMs;
+      return;
+    }
+    if (nowMs - this.#lastProgressMs < this.#timeoutMs) return;
     clearInterval(this.#timer);
     this.#onLost();
   }
