@@ -30,10 +30,10 @@ function closed(socket: WebSocket): Promise<void> {
 async function chatPlugin(app: FastifyInstance, options: ChatOptions): Promise<void> {
   await app.register(websocket, {
     options: { maxPayload: MAX_MESSAGE_BYTES },
-    // A frame past a bound, or a client that vanished, is the client's affair: no error of ours.
     errorHandler: (error, socket, request) => {
       request.log.info({ err: error }, 'chat member dropped');
-      socket.terminate();
+      // After a frame past a bound ws says why (1009) and closes; that answer would be lost with the socket.
+      if (socket.readyState === socket.OPEN) socket.terminate();
     },
     preClose: async () => {
       const { clients } = app.websocketServer;

@@ -30,6 +30,7 @@ export async function download(app: FastifyInstance, options: DownloadOptions): 
             'content-type': 'application/octet-stream',
             'content-disposition': `attachment; filename="fdpass-${bytes}.bin"`,
             'cache-control': 'no-store',
+            etag: `"${sha256}"`, // strong, and the same after a restart: a broken download can go on
             'x-sha256': sha256,
           });
           return sendFile(reply, path);
