@@ -6,17 +6,11 @@ import test, { type ExecutionContext } from 'ava';
 import { createFrontDoor, type FrontDoor, type FrontDoorOptions } from '#runtime/front-door/index.js';
 import { native } from '#runtime/native.js';
 import { CollectingBackend } from '../helpers/collecting-backend.js';
-import { openSockets, settleOpenSockets } from '../helpers/open-sockets.js';
+import { guardDescriptors } from '../helpers/descriptors.js';
 import { RawClient } from '../helpers/raw-client.js';
 import { until } from '../helpers/until.js';
 
-let socketsBefore = 0;
-test.before(() => {
-  socketsBefore = openSockets();
-});
-test.after.always('every descriptor is closed', async (t) => {
-  t.is(await settleOpenSockets(socketsBefore), socketsBefore);
-});
+guardDescriptors(test);
 
 interface Fixture {
   frontDoor: FrontDoor;

@@ -6,18 +6,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { createFrontDoor, type FrontDoor, type FrontDoorOptions } from '#runtime/front-door/index.js';
 import { CollectingBackend } from '../helpers/collecting-backend.js';
-import { openSockets, settleOpenSockets } from '../helpers/open-sockets.js';
+import { guardDescriptors } from '../helpers/descriptors.js';
 import { RawClient } from '../helpers/raw-client.js';
 import { needs, program } from '../helpers/requirements.js';
 import { until } from '../helpers/until.js';
 
-let socketsBefore = 0;
-test.before(() => {
-  socketsBefore = openSockets();
-});
-test.after.always('every descriptor is closed', async (t) => {
-  t.is(await settleOpenSockets(socketsBefore), socketsBefore);
-});
+guardDescriptors(test);
 
 interface Fixture {
   backend: CollectingBackend;

@@ -6,7 +6,10 @@ import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import type { FrontDoorStats } from '#runtime/front-door/index.js';
 import { CollectingBackend } from '../helpers/collecting-backend.js';
+import { guardDescriptors } from '../helpers/descriptors.js';
 import { RawClient } from '../helpers/raw-client.js';
+
+guardDescriptors(test);
 
 const SCRIPT = fileURLToPath(new URL('../helpers/front-door-process.js', import.meta.url));
 const GET = 'GET /a HTTP/1.1\r\nHost: h\r\n\r\n';

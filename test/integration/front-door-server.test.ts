@@ -7,16 +7,10 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { createFrontDoor } from '#runtime/front-door/index.js';
 import { createServer } from '#runtime/server.js';
-import { openSockets, settleOpenSockets } from '../helpers/open-sockets.js';
+import { guardDescriptors } from '../helpers/descriptors.js';
 import { RawClient } from '../helpers/raw-client.js';
 
-let socketsBefore = 0;
-test.before(() => {
-  socketsBefore = openSockets();
-});
-test.after.always('every descriptor is closed', async (t) => {
-  t.is(await settleOpenSockets(socketsBefore), socketsBefore);
-});
+guardDescriptors(test);
 
 async function start(t: ExecutionContext): Promise<number> {
   const directory = mkdtempSync(join(tmpdir(), 'fdpass-front-door-'));
