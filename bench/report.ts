@@ -1,0 +1,59 @@
+// From measurements to what people and programs read: medians, ratios, a table, a JSON file.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { dirname } from 'node:path';
+import type { Measurement } from './loads.js';
+
+export interface Series {
+  readonly load: string;
+  readonly unit: string;
+  readonly subject: string;
+  readonly rounds: Measurement[];
+}
+
+const median = (values: readonly number[]): number => {
+  const sorted = [...values].sort((one, other) => one - other);
+  const middle = Math.floor(sorted.length / 2);
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2;
+};
+
+const summary = ({ rounds }: Series) => ({
+  rate: median(rounds.map(({ rate }) => rate)),
+  cpu: median(rounds.map(({ cpuMicrosecondsPerUnit }) => cpuMicrosecondsPerUnit)),
+});
+
+/** One row for each load: the subject against the baseline. */
+export function table(series: readonly Series[], baseline: string): string {
+  const rows = [['load', 'subject', 'rate', 'CPU', 'rate ratio', 'CPU ratio']];
+  for (const each of series) {
+    const base = series.find(({ load, subject }) => load === each.load && subject === baseline);
+    const { rate, cpu } = summary(each);
+    const against = base === undefined || base === each ? undefined : summary(base);
+    rows.push([
+      each.load,
+      each.subject,
+      `${rate.toFixed(rate < 100 ? 2 : 0)} ${each.unit}/s`,
+      each.unit === 'GB' ? `${(cpu / 1e6).toFixed(3)} s/GB` : `${cpu.toFixed(1)} us/${each.unit}`,
+      against === undefined ? '' : `${(rate / against.rate).toFixed(2)}x`,
+      against === undefined ? '' : `${(cpu / against.cpu).toFixed(2)}x`,
+    ]);
+  }
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+/** @param file its folder is made if need be */
+export function writeJson(file: string, series: readonly Series[]): void {
+  mkdirSync(dirname(file), { recursive: true });
+  const machine = { cpus: cpus().length, model: cpus()[0]?.model, node: process.version };
+  const results = series.map((each) => ({ ...each, median: summary(each) }));
+  writeFileSync(file, `${JSON.stringify({ at: new Date().toISOString(), machine, results }, null, 2)}\n`);
+}
