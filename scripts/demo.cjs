@@ -25,7 +25,17 @@ function runDemo(chosenPort) {
   // Descriptor 3 ends when we do, however that happens: the child ends then as well.
   const child = spawn(
     process.execPath,
-    ['-r', path.join(__dirname, 'end-with-parent.cjs'), FDPASS, 'dev', APPLICATION, '--port', chosenPort],
+    [
+      '-r',
+      path.join(__dirname, 'end-with-parent.cjs'),
+      FDPASS,
+      'dev',
+      APPLICATION,
+      '--port',
+      chosenPort,
+      '--log-level',
+      'warn',
+    ],
     {
       cwd: root,
       env: toolEnvironment({ FDPASS_PARENT_FD: '3' }),
@@ -52,7 +62,16 @@ function runDemo(chosenPort) {
   });
 }
 
+/** Ends the demo that npm started when npm is gone without a signal to us, as after `kill -9`: Ctrl-C would not reach it. */
+function endWithNpm() {
+  if (process.env.npm_lifecycle_event === undefined) return;
+  const npm = process.ppid;
+  const watch = setInterval(() => process.ppid !== npm && process.kill(process.pid, 'SIGTERM'), 500);
+  watch.unref();
+}
+
 runCommand(() => {
+  endWithNpm();
   const chosenPort = port();
   build();
   runDemo(chosenPort);
