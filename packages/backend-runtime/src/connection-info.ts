@@ -186,7 +186,9 @@ function tlsFacts({ kind, headers }: Handover): TlsFacts | undefined {
 }
 
 const factsOfSockets = new WeakMap<Socket, ConnectionFacts>();
-const requestNumbers = new WeakMap<IncomingMessage, number>();
+/** On the request itself: a WeakMap entry for each request would burden the garbage collector. */
+const REQUEST_NUMBER = Symbol('requestNumber');
+type NumberedRequest = IncomingMessage & { [REQUEST_NUMBER]?: number };
 
 /** @internal Makes {@link connectionInfo} know a socket. */
 export function registerSocket(socket: Socket, facts: ConnectionFacts): void {
@@ -196,7 +198,7 @@ export function registerSocket(socket: Socket, facts: ConnectionFacts): void {
 /** @internal Counts a request on its connection. */
 export function registerRequest(request: IncomingMessage, facts: ConnectionFacts): number {
   const requestNumber = ++facts.requestNumber;
-  requestNumbers.set(request, requestNumber);
+  (request as NumberedRequest)[REQUEST_NUMBER] = requestNumber;
   return requestNumber;
 }
 
@@ -208,5 +210,5 @@ export function connectionInfo(of: IncomingMessage | Socket): ConnectionInfo {
   const isRequest = 'httpVersion' in of;
   const facts = factsOfSockets.get(isRequest ? of.socket : of);
   if (facts === undefined) throw new RuntimeError('BKR_ERR_NO_CONNECTION_INFO');
-  return facts.snapshot((isRequest ? requestNumbers.get(of) : undefined) ?? facts.requestNumber);
+  return facts.snapshot((isRequest ? (of as NumberedRequest)[REQUEST_NUMBER] : undefined) ?? facts.requestNumber);
 }

@@ -1,6 +1,5 @@
 // One adopted connection while http.Server works on it: counts its requests, decides which of them are served, tells the
 // observers, and knows when an answer is still due.
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type ConnectionFacts, registerRequest } from './connection-info.js';
@@ -35,7 +34,6 @@ export class Connection {
   /** A file is on its way past http.ServerResponse: counts as pending output. */
   isSendingFile = false;
   readonly #options: ConnectionOptions;
-  readonly #requestId: string;
   #host: string | undefined;
   readonly #unanswered = new Map<ServerResponse, IncomingMessage>();
   #latest: IncomingMessage | undefined;
@@ -48,7 +46,6 @@ export class Connection {
     this.socket = options.socket;
     this.writeFd = options.writeFd;
     this.facts = options.facts;
-    this.#requestId = options.requestId ?? '';
     this.socket.hasUnreadRequest = () => this.#hasIgnored || this.#latest?.complete === false;
     if (this.socket instanceof SplitSocket) {
       this.socket.owesAnswer = () => this.#unanswered.size > 0 && this.#latest?.complete === true;
@@ -134,9 +131,10 @@ export class Connection {
 
   /** The web server's request id; later requests of the connection get their number behind it. */
   #identify(request: IncomingMessage, requestNumber: number): void {
-    const base = this.#requestId === '' ? randomUUID() : this.#requestId;
+    const { requestId } = this.#options;
+    if (requestId === undefined) return;
     (request as IncomingMessage & { id?: string }).id =
-      requestNumber === 1 || this.#requestId === '' ? base : `${base}-${requestNumber}`;
+      requestNumber === 1 ? requestId : `${requestId}-${requestNumber}`;
   }
 
   #onResponseClose(response: ServerResponse): void {
