@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <vector>
 
 #include "ancillary.h"
 #include "unique_fd.h"
@@ -43,13 +44,27 @@ void DescriptorRoom::Took(int fd) {
   if (fd >= zone_begin_) free_in_zone_--;
 }
 
-bool DescriptorRoom::ForMessage() const { return free_in_zone_ >= kMaxInstalledFds; }
+// The top of the table is the last to be used, so a free zone there answers nearly every time. When it is in use there may still
+// be room below, which only trying tells.
+bool DescriptorRoom::Has(int count) const {
+  if (free_in_zone_ >= count) return true;
+  std::vector<UniqueFd> tries;
+  for (int i = 0; i < count; i++) {
+    tries.emplace_back(fcntl(probe_, F_DUPFD_CLOEXEC, 0));
+    if (!tries.back().Valid()) return false;
+  }
+  return true;
+}
 
-bool DescriptorRoom::ForConnection() const { return free_in_zone_ > kMaxInstalledFds; }
+bool DescriptorRoom::ForMessage() const { return Has(kMaxInstalledFds); }
 
-bool DescriptorRoom::HasHeadroom(int any_fd) const {
-  const UniqueFd probe(fcntl(any_fd, F_DUPFD_CLOEXEC, 0));
-  return probe.Valid() && !IsTight(probe.Get()) && ForConnection();
+bool DescriptorRoom::ForConnection() const { return Has(1 + kMaxInstalledFds); }
+
+bool DescriptorRoom::IsTight(int fd) const { return fd >= limit_ - std::min(min_free_, limit_ / 2); }
+
+bool DescriptorRoom::HasHeadroom() const {
+  const UniqueFd lowest(fcntl(probe_, F_DUPFD_CLOEXEC, 0));
+  return lowest.Valid() && !IsTight(lowest.Get()) && ForConnection();
 }
 
 }  // namespace fdpass

@@ -3,8 +3,6 @@
 #ifndef FDPASS_DESCRIPTOR_ROOM_H_
 #define FDPASS_DESCRIPTOR_ROOM_H_
 
-#include <algorithm>
-
 namespace fdpass {
 
 class DescriptorRoom {
@@ -12,6 +10,9 @@ class DescriptorRoom {
   // `min_free`: numbers below the soft RLIMIT_NOFILE that accepting leaves to the rest of the process; half of the limit at most,
   // or nothing would ever be accepted under a low one.
   explicit DescriptorRoom(int min_free) : min_free_(min_free) {}
+
+  // A descriptor to duplicate when only trying tells. Borrowed.
+  void SetProbe(int fd) { probe_ = fd; }
 
   // Counts the free numbers at the top of the table, in two system calls. Once per wake-up.
   void Measure();
@@ -23,13 +24,16 @@ class DescriptorRoom {
   bool ForConnection() const;  // for an accepted connection and its message
 
   // A number this high means that accepting must pause.
-  bool IsTight(int fd) const { return fd >= limit_ - std::min(min_free_, limit_ / 2); }
+  bool IsTight(int fd) const;
 
-  // Whether the lowest free number is low enough again. Duplicates `any_fd` for a moment.
-  bool HasHeadroom(int any_fd) const;
+  // Whether the lowest free number is low enough again.
+  bool HasHeadroom() const;
 
  private:
+  bool Has(int count) const;
+
   int min_free_;
+  int probe_ = -1;
   int limit_ = 0;
   int zone_begin_ = 0;
   int free_in_zone_ = 0;

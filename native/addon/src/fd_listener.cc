@@ -150,7 +150,7 @@ void FdListener::RetryDescriptors() {
   if (!reading_ && room_.ForMessage()) {
     reading_ = uv_poll_start(&poll_, UV_READABLE, OnReadable) == 0;
   }
-  if ((reasons_ & kDescriptors) != 0 && room_.HasHeadroom(epoll_.Get())) SetReason(kDescriptors, false);
+  if ((reasons_ & kDescriptors) != 0 && room_.HasHeadroom()) SetReason(kDescriptors, false);
   if (!reading_ || (reasons_ & kDescriptors) != 0) retry_at_ms_ = uv_now(environment().loop()) + kRetryMs;
 }
 

@@ -20,6 +20,7 @@ SysResult FdListener::Open(int listening) {
   if (checked.Failed()) return checked;
   epoll_.Reset(epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_.Valid()) return SysResult::Errno("epoll_create1");
+  room_.SetProbe(epoll_.Get());
   // Another process may share this socket and take the connection that woke us: accept4 must not block then.
   const int flags = fcntl(listening, F_GETFL);
   if (flags < 0 || fcntl(listening, F_SETFL, flags | O_NONBLOCK) < 0) return SysResult::Errno("fcntl");
