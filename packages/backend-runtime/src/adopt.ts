@@ -1,11 +1,18 @@
 // From a handover to the socket that http.Server gets: full (the descriptor alone), partial (read the UNIX connection, write
 // the descriptor) or relay (the UNIX connection in CGI form). Takes the handover's descriptors on every path.
 import { Socket } from 'node:net';
-import { closeHandover, type Handover, type PassedFd } from '@fdpass/scgi-fdpass';
+import {
+  closeHandover,
+  type FullHandover,
+  type Handover,
+  type PartialHandover,
+  type PassedFd,
+  type RelayHandover,
+} from '@fdpass/scgi-fdpass';
 import type { ConnectionFacts } from './connection-info.js';
 import { RuntimeError } from './errors.js';
 import { HandoverSocket } from './handover-socket.js';
-import { native } from './native.js';
+import { native, type SocketAddress } from './native.js';
 import type { ResolvedOptions } from './options.js';
 import { RelaySocket } from './relay-socket.js';
 import { SplitSocket } from './split-socket.js';
@@ -22,22 +29,16 @@ export interface Adopted {
  */
 export function adopt(handover: Handover, facts: ConnectionFacts, options: ResolvedOptions): Adopted {
   try {
-    if (handover.kind === 'full') return adoptFull(handover.passedFd, facts, options);
-    if (handover.kind === 'partial')
-      return adoptPartial(handover.passedFd, handover.connection, facts, options);
-    return adoptRelay(
-      handover.connection,
-      handover.contentLength - handover.earlyBytes.length,
-      facts,
-      options,
-    );
+    if (handover.kind === 'full') return adoptFull(handover, facts, options);
+    if (handover.kind === 'partial') return adoptPartial(handover, facts, options);
+    return adoptRelay(handover, facts, options);
   } catch (cause) {
     closeHandover(handover);
     throw new RuntimeError('BKR_ERR_ADOPT', { cause });
   }
 }
 
-function adoptFull(passedFd: PassedFd, facts: ConnectionFacts, options: ResolvedOptions): Adopted {
+function adoptFull({ passedFd }: FullHandover, facts: ConnectionFacts, options: ResolvedOptions): Adopted {
   tuneTcp(passedFd.fd, options);
   const writeFd = passedFd.fd;
   const socket = own(
@@ -49,28 +50,26 @@ function adoptFull(passedFd: PassedFd, facts: ConnectionFacts, options: Resolved
 }
 
 function adoptPartial(
-  passedFd: PassedFd,
-  connection: PassedFd,
+  { passedFd, connection, version }: PartialHandover,
   facts: ConnectionFacts,
   options: ResolvedOptions,
 ): Adopted {
   tuneTcp(passedFd.fd, options);
   const writeFd = passedFd.fd;
-  const local = facts.local ?? { family: 'unix', address: '', port: 0 };
+  const sourceFd = connection.fd;
+  const split = splitOptions(facts, options);
   // Never read: what the client sends there is for the web server to decrypt.
   const sink = own(
     passedFd,
     (fd) => new Socket({ fd, readable: false, writable: true, allowHalfOpen: true }),
   );
   try {
-    const source = unixSocket(connection);
     const socket = new SplitSocket({
-      facts: socketFacts(facts),
-      lingering: options,
-      source,
+      ...split,
+      source: unixSocket(connection),
       sink,
-      local,
-      highWaterMark: options.highWaterMark,
+      // The public module closes for either end of the client; the answer may still be wanted.
+      isPeerGone: () => version === 1 && isPeerGone(sourceFd),
     });
     if (options.tcpKeepAlive) socket.setKeepAlive(true, options.tcpKeepAliveInitialDelayMs);
     return { socket, writeFd };
@@ -81,21 +80,38 @@ function adoptPartial(
 }
 
 function adoptRelay(
-  connection: PassedFd,
-  bodyBytes: number,
+  { connection, contentLength, earlyBytes }: RelayHandover,
   facts: ConnectionFacts,
   options: ResolvedOptions,
 ): Adopted {
   const writeFd = connection.fd;
   const socket = new RelaySocket({
-    facts: socketFacts(facts),
-    lingering: options,
+    ...splitOptions(facts, options),
     source: unixSocket(connection),
-    bodyBytes: Math.max(0, bodyBytes),
-    local: facts.local ?? { family: 'unix', address: '', port: 0 },
-    highWaterMark: options.highWaterMark,
+    bodyBytes: Math.max(0, contentLength - earlyBytes.length),
+    isPeerGone: () => isPeerGone(writeFd),
   });
   return { socket, writeFd };
+}
+
+const splitOptions = (facts: ConnectionFacts, options: ResolvedOptions) => ({
+  facts: socketFacts(facts),
+  lingering: options,
+  local: facts.local ?? NO_ADDRESS,
+  highWaterMark: options.highWaterMark,
+});
+
+const NO_ADDRESS: SocketAddress = { family: 'unix', address: '', port: 0 };
+const NOTHING = new Uint8Array(0);
+
+/** Tells a full close from SHUT_WR: only after the former does the kernel refuse even an empty write. */
+function isPeerGone(fd: number): boolean {
+  try {
+    native().write(fd, NOTHING);
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 const unixSocket = (connection: PassedFd): Socket =>

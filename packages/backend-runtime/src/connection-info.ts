@@ -210,5 +210,7 @@ export function connectionInfo(of: IncomingMessage | Socket): ConnectionInfo {
   const isRequest = 'httpVersion' in of;
   const facts = factsOfSockets.get(isRequest ? of.socket : of);
   if (facts === undefined) throw new RuntimeError('BKR_ERR_NO_CONNECTION_INFO');
-  return facts.snapshot((isRequest ? (of as NumberedRequest)[REQUEST_NUMBER] : undefined) ?? facts.requestNumber);
+  return facts.snapshot(
+    (isRequest ? (of as NumberedRequest)[REQUEST_NUMBER] : undefined) ?? facts.requestNumber,
+  );
 }

@@ -144,12 +144,7 @@ export class Connection {
     this.#tell('onResponse', request, response);
     if (this.socket instanceof SplitSocket && this.#unanswered.size === 0) this.socket.releaseEnd();
     // A handler may have said `Connection: keep-alive` itself; it is not its decision.
-    if (
-      this.#isClosing &&
-      this.#unanswered.size === 0 &&
-      response.writableFinished &&
-      !isUpgraded(response)
-    ) {
+    if (this.#isClosing && this.#unanswered.size === 0 && response.writableFinished) {
       this.socket.destroySoon();
     }
   }
@@ -176,8 +171,6 @@ export class Connection {
     }
   }
 }
-
-const isUpgraded = (response: ServerResponse): boolean => response.statusCode === 101;
 
 /** Answers without the application. */
 function deny(response: ServerResponse, status: number): void {

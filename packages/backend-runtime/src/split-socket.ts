@@ -12,6 +12,8 @@ export interface SplitSocketOptions {
   /** Only written; may be the same as `source`. The socket owns it. */
   sink: Socket;
   local: SocketAddress;
+  /** Asked at the end of the source: true if its peer is gone altogether, and with it the client. */
+  isPeerGone: () => boolean;
   /** @default Node.js's */
   highWaterMark?: number | undefined;
 }
@@ -29,7 +31,7 @@ export class SplitSocket extends HandoverSocket {
    */
   owesAnswer: () => boolean = () => false;
 
-  constructor({ facts, lingering, source, sink, local, highWaterMark }: SplitSocketOptions) {
+  constructor({ facts, lingering, source, sink, local, isPeerGone, highWaterMark }: SplitSocketOptions) {
     super(facts, lingering, highWaterMark === undefined ? {} : ({ highWaterMark } as object));
     this.#source = source;
     this.#sink = sink;
@@ -39,7 +41,10 @@ export class SplitSocket extends HandoverSocket {
       const accepted = this.receive(chunk);
       if (!accepted) source.pause();
     });
-    source.on('end', () => this.push(null));
+    source.on('end', () => {
+      if (isPeerGone()) this.destroy(connectionReset());
+      else this.push(null);
+    });
     for (const stream of new Set([source, sink])) {
       stream.on('error', (error) => this.destroy(error));
     }
@@ -150,6 +155,9 @@ export class SplitSocket extends HandoverSocket {
     if (this.timeout !== undefined && this.timeout > 0) this.setTimeout(this.timeout);
   }
 }
+
+const connectionReset = (): Error =>
+  Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET', syscall: 'read' });
 
 const localPart =
   (part: 'address' | 'port' | 'family') =>
