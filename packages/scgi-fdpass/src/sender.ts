@@ -121,7 +121,9 @@ class Transfer {
   giveUp(code: RefusalCode): void {
     try {
       native().shutdown(this.#connection.fd, 0);
-      this.#settle(this.#readAnswer() ?? { taken: false, code });
+      // After SHUT_RD the end is our own doing and no answer.
+      const answer = this.#readAnswer();
+      this.#settle(answer?.taken === true ? answer : { taken: false, code });
     } catch (cause) {
       this.#settle({ taken: false, code, cause });
     }
