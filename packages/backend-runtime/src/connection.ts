@@ -37,8 +37,10 @@ export class Connection {
   #host: string | undefined;
   readonly #unanswered = new Map<ServerResponse, IncomingMessage>();
   #latest: IncomingMessage | undefined;
-  /** No further request is served: the answer under way is the last one. */
+  /** The next answer says `Connection: close`. */
   #isClosing = false;
+  /** An answer says so: what the client sends behind that request is not served. */
+  #hasSaidClose = false;
   #hasIgnored = false;
 
   constructor(options: ConnectionOptions) {
@@ -64,7 +66,7 @@ export class Connection {
 
   /** @returns whether the request listener gets it; otherwise it is answered already, or never will be */
   onRequest(request: IncomingMessage, response: ServerResponse): boolean {
-    if (this.#isClosing && this.facts.requestNumber > 0) {
+    if (this.#hasSaidClose) {
       // Pipelined behind an answer that says `Connection: close`: not judged by the web server, and not to be served.
       this.#hasIgnored = true;
       return false;
@@ -81,19 +83,20 @@ export class Connection {
     if (this.facts.handover === 'relay') response.useChunkedEncodingByDefault = false;
     this.#tell('onRequest', request, response);
     const status = this.#judge(request, requestNumber);
+    this.#isClosing ||= status !== undefined;
+    this.#hasSaidClose = this.#isClosing;
+    if (this.#isClosing) response.shouldKeepAlive = false;
     if (status !== undefined) {
-      this.#isClosing = true;
       deny(response, status);
       return false;
     }
-    if (this.#isClosing) response.shouldKeepAlive = false;
     if (requestNumber === 1 && this.#options.mayLackBody) this.#watchBody(request, response);
     return true;
   }
 
   /** @returns whether the upgrade listener gets it */
   onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
-    if (this.#isClosing) {
+    if (this.#hasSaidClose) {
       this.socket.closeLingering();
       return false;
     }
