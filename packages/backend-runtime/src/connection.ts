@@ -156,10 +156,13 @@ export class Connection {
     const { earlyBodyTimeoutMs } = this.#options.options;
     new EarlyBodyWatch(request, response, this.socket, earlyBodyTimeoutMs, () => {
       const error = new RuntimeError('BKR_ERR_BODY_LOST', earlyBodyTimeoutMs);
-      this.#isClosing = true;
-      if (!response.headersSent) deny(response, 408);
-      else this.socket.destroy();
-      request.destroy(error);
+      this.#hasSaidClose = true;
+      // Past the response, which stays the handler's: what it still writes there goes nowhere. The end of the request tells it.
+      const abort = (): void => {
+        request.destroy(error);
+      };
+      if (response.headersSent) abort();
+      else this.socket.end(rawAnswer(408), 'latin1', abort);
       this.#options.onError(error);
     });
   }
