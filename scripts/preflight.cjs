@@ -34,7 +34,8 @@ function addonIsBuilt(root) {
 function isOnPath(program) {
   const fs = require('node:fs');
   const path = require('node:path');
-  return (process.env.PATH || '').split(path.delimiter).some((folder) => {
+  const folders = program.includes('/') ? [''] : (process.env.PATH || '').split(path.delimiter);
+  return folders.some((folder) => {
     try {
       fs.accessSync(path.join(folder, program), fs.constants.X_OK);
       return true;
@@ -44,17 +45,25 @@ function isOnPath(program) {
   });
 }
 
+/** The headers of the running Node.js or of the system, or those the user points node-gyp at. */
 function headersArePresent() {
   const fs = require('node:fs');
   const path = require('node:path');
-  const prefix = path.dirname(path.dirname(fs.realpathSync(process.execPath)));
-  return [prefix, '/usr'].some((place) => fs.existsSync(path.join(place, 'include', 'node', 'node.h')));
+  const own = path.dirname(path.dirname(fs.realpathSync(process.execPath)));
+  return [process.env.npm_config_nodedir || own, own, '/usr'].some((prefix) =>
+    fs.existsSync(path.join(prefix, 'include', 'node', 'node.h')),
+  );
 }
 
 function checkCompiler() {
-  const missing = ['python3', 'make', 'g++']
-    .filter((program) => !isOnPath(program))
-    .map((program) => ({ what: program, debianPackage: program }));
+  // What node-gyp and make read, and else run. CXX may be more than a program ("ccache g++").
+  const { CXX, MAKE, PYTHON } = process.env;
+  const tools = [
+    { what: PYTHON || 'python3', debianPackage: 'python3' },
+    { what: MAKE || 'make', debianPackage: 'make' },
+    { what: (CXX || 'g++').split(' ')[0], debianPackage: 'g++' },
+  ];
+  const missing = tools.filter((tool) => !isOnPath(tool.what));
   if (!headersArePresent()) {
     missing.push({ what: 'the headers of Node.js (include/node/node.h)', debianPackage: 'libnode-dev' });
   }

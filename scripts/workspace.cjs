@@ -18,9 +18,9 @@ const packageFolders = () => ['.'].concat(subfolders('native'), subfolders('pack
 const readManifest = (folder) => JSON.parse(fs.readFileSync(path.join(root, folder, 'package.json'), 'utf8'));
 
 // `npm run` tells its script about npm itself in npm_* variables; pnpm and node-gyp would take them for their own settings.
-// Only what says where packages come from is kept.
+// Only what says where packages come from, and what to compile with, is kept.
 const KEPT_NPM_SETTING =
-  /^npm_config_(@|\/\/|_auth|registry$|cache$|cafile$|ca$|proxy$|https_proxy$|noproxy$|userconfig$|strict_ssl$)/i;
+  /^npm_config_(@|\/\/|_auth|registry$|cache$|cafile$|ca$|proxy$|https_proxy$|noproxy$|userconfig$|strict_ssl$|nodedir$|python$)/i;
 
 /** The environment for the tools: the user's own, without what npm and debuggers add to it. */
 function toolEnvironment(extra) {

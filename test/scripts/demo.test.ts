@@ -27,14 +27,27 @@ function workspaceFor(t: ExecutionContext): StandInWorkspace {
   return workspace;
 }
 
-/** Starts the demo in a process group of its own, like a terminal would, and waits for the server's first line. */
-async function startDemo(t: ExecutionContext, env: Record<string, string> = {}) {
+const underNpm = (script: string) => [
+  '-e',
+  `require('child_process').spawn(process.execPath, ['${script}'], { stdio: 'inherit' })`,
+];
+
+/**
+ * Starts the demo in a process group of its own, like a terminal would, and waits for the server's first line.
+ * `command` gives Node.js's arguments: the script itself, or a parent that starts it as npm does.
+ */
+async function startDemo(
+  t: ExecutionContext,
+  env: Record<string, string> = {},
+  command = (path: string) => [path],
+) {
   const workspace = workspaceFor(t);
-  const demo = spawn(process.execPath, [join(workspace.folder, 'scripts', 'demo.cjs')], {
+  const demo = spawn(process.execPath, command(join(workspace.folder, 'scripts', 'demo.cjs')), {
     env: workspace.environment(env),
     detached: true,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  t.teardown(() => endGroup(demo));
   const lines: string[] = [];
   const ready = new Promise<{ pid: number; args: string[] }>((resolve) => {
     createInterface({ input: demo.stdout }).on('line', (line) => {
@@ -45,10 +58,16 @@ async function startDemo(t: ExecutionContext, env: Record<string, string> = {}) 
   // 'close' comes when the server, too, has let go of stdout.
   const closed = once(demo, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
   const server = await ready;
-  t.teardown(() => {
-    for (const pid of [demo.pid!, server.pid]) if (isRunning(pid)) process.kill(pid, 'SIGKILL');
-  });
   return { demo, server, lines, closed };
+}
+
+/** The server, in a group of its own, ends with the demo. */
+function endGroup(demo: ChildProcess): void {
+  try {
+    process.kill(-demo.pid!, 'SIGKILL');
+  } catch {
+    // Nothing of it is left.
+  }
 }
 
 /** Whether the process runs: not so once it is a zombie, which a container's first process may never collect. */
@@ -74,7 +93,7 @@ test('runs the demo application on port 8080, or the port of PORT', async (t) =>
     [{ PORT: '65535' }, '65535'],
   ] as const) {
     const { demo, server, closed } = await startDemo(t, env);
-    t.deepEqual(server.args, ['dev', 'packages/demo-app', '--port', port]);
+    t.deepEqual(server.args.slice(0, 4), ['dev', 'packages/demo-app', '--port', port]);
     demo.kill('SIGTERM');
     await closed;
   }
@@ -113,6 +132,14 @@ test('the server does not outlive a demo that was killed', async (t) => {
   const { demo, server, lines, closed } = await startDemo(t);
   demo.kill('SIGKILL');
   t.deepEqual(await closed, [null, 'SIGKILL']);
+  t.is(lines.at(-1), 'SIGTERM');
+  await untilGone(server.pid);
+});
+
+test('neither does the demo outlive an npm that was killed', async (t) => {
+  const { demo: npm, server, lines, closed } = await startDemo(t, { npm_lifecycle_event: 'demo' }, underNpm);
+  npm.kill('SIGKILL');
+  await closed;
   t.is(lines.at(-1), 'SIGTERM');
   await untilGone(server.pid);
 });

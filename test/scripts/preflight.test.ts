@@ -11,12 +11,15 @@ test.after.always(() => workspace.remove());
 /** Runs a script after `pretend`, a piece of JavaScript that changes what the machine looks like. */
 function runOn(
   pretend: string,
-  { script = 'preflight.cjs', path = process.env.PATH ?? '', home = workspace } = {},
+  { script = 'preflight.cjs', path = process.env.PATH ?? '', home = workspace, env = {} } = {},
 ) {
   const hook = join(home.folder, `pretend-${Buffer.from(pretend).toString('hex').slice(0, 60)}.cjs`);
   writeFileSync(hook, pretend);
   const args = ['-r', hook, join(home.folder, 'scripts', script)];
-  return spawnSync(process.execPath, args, { encoding: 'utf8', env: home.environment({ PATH: path }) });
+  return spawnSync(process.execPath, args, {
+    encoding: 'utf8',
+    env: home.environment({ ...env, PATH: path }),
+  });
 }
 
 const oneSentence = /^[^\n]+\n$/;
@@ -74,6 +77,9 @@ test('without a compiled addon the missing packages are named in one sentence', 
   writeFileSync(join(path, 'g++'), '');
   const notExecutable = runOn('', { path, home: bare });
   t.regex(notExecutable.stderr, /missing: g\+\+.*Do: apt-get install g\+\+/);
+
+  const ownCompiler = runOn('', { path, home: bare, env: { CXX: '/bin/true -O2' } });
+  t.is(ownCompiler.status, 0, 'CXX says what to compile with');
 
   chmodSync(join(path, 'g++'), 0o755);
   const noHeaders = runOn(
