@@ -52,6 +52,11 @@ Received ReceiveMessage(int socket, uint8_t* target, size_t room) {
 SysResult SendWithFds(int socket, const uint8_t* bytes, size_t length, const std::vector<int>& fds) {
   alignas(cmsghdr) unsigned char control[CMSG_SPACE(sizeof(int) * kMaxPassedFds)] = {};
   if (fds.empty() || fds.size() > kMaxPassedFds) return SysResult::Error(EINVAL, "sendmsg");
+  // TCP takes the bytes and ignores SCM_RIGHTS without a word.
+  int domain = 0;
+  socklen_t domain_length = sizeof domain;
+  if (getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &domain_length) != 0) return SysResult::Errno("sendmsg");
+  if (domain != AF_UNIX) return SysResult::Error(EOPNOTSUPP, "sendmsg");
   iovec part = {const_cast<uint8_t*>(bytes), length};
   msghdr message = {};
   message.msg_iov = &part;
