@@ -13,14 +13,14 @@ function runNode(args, sentence) {
   if (result.status !== 0) throw new Failure(sentence);
 }
 
-/** Throws a Failure when a step fails, after that step has said why. */
-function build() {
+/** Compiles the TypeScript `projects` and what they refer to; by default all. Throws a Failure when a step fails, after it has said why. */
+function build(projects = ['.']) {
   install();
   const addon = path.join(root, 'native', 'addon', 'install.cjs');
   runNode([addon], 'The native addon could not be built: the reason is above.');
   reconcileOutputs();
   const tsc = path.join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-  runNode([tsc, '-b'], 'The TypeScript build failed: its errors are above.');
+  runNode([tsc, '-b'].concat(projects), 'The TypeScript build failed: its errors are above.');
 }
 
 module.exports = { build };

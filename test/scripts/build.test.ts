@@ -10,9 +10,9 @@ function workspaceFor(t: { teardown(end: () => void): void }): StandInWorkspace 
 test('installs, builds the addon and compiles, in this order; afterwards installs no more', (t) => {
   const workspace = workspaceFor(t);
   t.is(workspace.run('build.cjs').status, 0);
-  t.deepEqual(workspace.takeLog(), ['npx', 'addon', 'tsc']);
+  t.deepEqual(workspace.takeLog(), ['npx --yes pnpm@1.2.3 install --frozen-lockfile', 'addon', 'tsc -b .']);
   t.is(workspace.run('build.cjs').status, 0);
-  t.deepEqual(workspace.takeLog(), ['addon', 'tsc']);
+  t.deepEqual(workspace.takeLog(), ['addon', 'tsc -b .']);
 });
 
 test('deletes what was compiled from a source that is gone, and nothing else', (t) => {

@@ -58,7 +58,7 @@ async function startDemo(
   // 'close' comes when the server, too, has let go of stdout.
   const closed = once(demo, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
   const server = await ready;
-  return { demo, server, lines, closed };
+  return { workspace, demo, server, lines, closed };
 }
 
 /** The server, in a group of its own, ends with the demo. */
@@ -92,7 +92,8 @@ test('runs the demo application on port 8080, or the port of PORT', async (t) =>
     [{ PORT: '0' }, '0'],
     [{ PORT: '65535' }, '65535'],
   ] as const) {
-    const { demo, server, closed } = await startDemo(t, env);
+    const { workspace, demo, server, closed } = await startDemo(t, env);
+    t.is(workspace.takeLog().at(-1), 'tsc -b packages/demo-app', 'the tests are not compiled');
     t.deepEqual(server.args.slice(0, 4), ['dev', 'packages/demo-app', '--port', port]);
     demo.kill('SIGTERM');
     await closed;

@@ -10,7 +10,7 @@ export const repositoryRoot = fileURLToPath(new URL('../../../', import.meta.url
 
 const json = (value: unknown) => JSON.stringify(value);
 const appendToLog = (line: string) =>
-  `require('fs').appendFileSync(process.env.STAND_IN_LOG, ${json(`${line}\n`)});\n`;
+  `require('fs').appendFileSync(process.env.STAND_IN_LOG, [${json(line)}, ...process.argv.slice(2)].join(' ') + '\\n');\n`;
 
 /** What {@link StandInWorkspace.run} starts a script with. */
 export interface RunOptions {
@@ -40,7 +40,7 @@ export class StandInWorkspace {
     this.write(
       'bin/npx',
       `#!${process.execPath}\n${appendToLog('npx')}` +
-        "require('fs').writeFileSync(process.env.STAND_IN_LOG + '.npx', JSON.stringify({ args: process.argv.slice(2), env: process.env }));\n" +
+        "require('fs').writeFileSync(process.env.STAND_IN_LOG + '.npx', JSON.stringify(process.env));\n" +
         "if (process.env.STAND_IN_NPX_FAILS) { console.log('the registry is away'); process.exit(1); }\n",
       0o755,
     );
@@ -72,15 +72,15 @@ export class StandInWorkspace {
     return spawnSync(process.execPath, [path, ...args], { encoding: 'utf8', env: this.environment(env) });
   }
 
-  /** Which stand-ins ran since the last call. */
+  /** Which stand-ins ran since the last call, with their arguments. */
   takeLog(): string[] {
     const lines = existsSync(this.#log) ? readFileSync(this.#log, 'utf8').trim().split('\n') : [];
     rmSync(this.#log, { force: true });
     return lines;
   }
 
-  /** With what npx was started the last time. */
-  npxCall(): { args: string[]; env: Record<string, string> } {
+  /** The environment npx was started with the last time. */
+  npxEnvironment(): Record<string, string> {
     return JSON.parse(readFileSync(`${this.#log}.npx`, 'utf8'));
   }
 
