@@ -6,6 +6,7 @@ import { TcpListener } from '../front-door/listener.js';
 import { type RequestHead, RequestHeadParser } from '../front-door/request-head-parser.js';
 import { scgiVariables } from '../front-door/scgi-variables.js';
 import { type FdPoller, native } from '../native.js';
+import { rawAnswer } from '../raw-answer.js';
 import type { Gateway } from './index.js';
 
 interface PassingOptions {
@@ -62,15 +63,22 @@ export class PassingGateway implements Gateway {
     const buffer = Buffer.alloc(LIMITS.maxHeadBytes);
     let length = 0;
     const poller = new (native().FdPoller)(client.fd, () => {
-      const count = native().read(client.fd, buffer.subarray(length));
-      if (count === -1) return;
-      length += count;
-      const head = count === 0 ? undefined : parser.parse(buffer, length);
-      if (count > 0 && head === undefined) return;
+      let head: RequestHead | undefined;
+      try {
+        const count = native().read(client.fd, buffer.subarray(length));
+        if (count === -1) return;
+        length += count;
+        head = count === 0 ? undefined : parser.parse(buffer, length);
+        if (count > 0 && head === undefined) return;
+      } catch {
+        // A head that no web server passes on, or a client that is gone.
+        answerBadRequest(client.fd);
+      }
       poller.close();
       this.#clients.delete(client);
       if (head === undefined) client.close();
-      else void this.#pass(client, head, buffer.subarray(head.headBytes, length));
+      // A backend that is down, or again a client that is gone.
+      else this.#pass(client, head, buffer.subarray(head.headBytes, length)).catch(() => client.close());
     });
     this.#clients.set(client, poller);
     poller.start(native().constants.READABLE);
@@ -130,6 +138,14 @@ export class PassingGateway implements Gateway {
     this.#sockets.add(socket);
     socket.on('error', () => {});
     return socket.once('close', () => this.#sockets.delete(socket));
+  }
+}
+
+function answerBadRequest(fd: number): void {
+  try {
+    native().write(fd, Buffer.from(rawAnswer(400)));
+  } catch {
+    // Nobody is left to be told.
   }
 }
 
