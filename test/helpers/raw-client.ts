@@ -1,4 +1,4 @@
-// A TCP client that sends the bytes it is told to, when it is told to, and remembers what came back.
+// A client that sends the bytes it is told to, when it is told to, and remembers what came back.
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 
@@ -22,10 +22,17 @@ export class RawClient {
     this.#closed = new Promise((resolve) => socket.on('close', resolve));
   }
 
-  static async connect(port: number, host = '127.0.0.1'): Promise<RawClient> {
-    const client = new RawClient(connect({ port, host, allowHalfOpen: true }));
+  /** @param target a TCP port, or the path of a UNIX socket */
+  static async connect(target: number | string, host = '127.0.0.1'): Promise<RawClient> {
+    const place = typeof target === 'string' ? { path: target } : { port: target, host };
+    const client = new RawClient(connect({ ...place, allowHalfOpen: true }));
     await once(client.socket, 'connect');
     return client;
+  }
+
+  /** A client of a socket that exists; it must allow half-open connections. */
+  static of(socket: Socket): RawClient {
+    return new RawClient(socket);
   }
 
   /** Resolves when the kernel has the bytes. */
@@ -45,9 +52,13 @@ export class RawClient {
     return this.received;
   }
 
-  /** Resolves when `received` contains `text`. */
+  /** Resolves when `received` contains `text`. @throws if the connection closes before */
   async readUntil(text: string): Promise<string> {
-    while (!this.received.includes(text)) await once(this.socket, 'data');
+    while (!this.received.includes(text)) {
+      if (this.socket.destroyed)
+        throw new Error(`closed before ${JSON.stringify(text)} came: ${this.received}`);
+      await Promise.race([once(this.socket, 'data'), this.#closed]);
+    }
     return this.received;
   }
 
