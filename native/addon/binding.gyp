@@ -3,6 +3,7 @@
     {
       "target_name": "fdpass_native",
       "sources": [
+        "src/account_ids.cc",
         "src/addon.cc",
         "src/addon_facts.cc",
         "src/addon_sockets.cc",

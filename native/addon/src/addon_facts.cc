@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <string>
 
+#include "account_ids.h"
 #include "addon_exports.h"
 #include "arguments.h"
 #include "ingress.h"
@@ -59,6 +60,15 @@ napi_value AddressOf(napi_env env, napi_callback_info info) {
       .Text("address", address.text)
       .Number("port", address.port)
       .Value();
+}
+
+// A function of one name that answers a number.
+template <SysResult (*Function)(const std::string&)>
+napi_value OfName(napi_env env, napi_callback_info info) {
+  const Arguments args(env, info);
+  std::string name;
+  if (!args.String(0, "name", &name)) return nullptr;
+  return ValueOrThrow(env, Function(name), {name, "", -1});
 }
 
 napi_value JsPeerCredentials(napi_env env, napi_callback_info info) {
@@ -165,7 +175,9 @@ bool ExportFacts(napi_env env, napi_value exports) {
                           {"readQueueBytes", OfFd<ReadQueueBytes>},
                           {"writeQueueBytes", OfFd<WriteQueueBytes>},
                           {"interfaces", JsInterfaces},
-                          {"descriptorLimits", JsDescriptorLimits}});
+                          {"descriptorLimits", JsDescriptorLimits},
+                          {"userId", OfName<UserId>},
+                          {"groupId", OfName<GroupId>}});
 }
 
 }  // namespace fdpass
