@@ -139,7 +139,21 @@ function addressInUse(path: string, occupied: Occupant): Error {
 }
 
 const userId = (owner: number | string | undefined): number =>
-  typeof owner === 'string' ? native().userId(owner) : (owner ?? -1);
+  typeof owner === 'string' ? lookUp('user', owner, native().userId) : (owner ?? UNCHANGED);
 
 const groupId = (group: number | string | undefined): number =>
-  typeof group === 'string' ? native().groupId(group) : (group ?? -1);
+  typeof group === 'string' ? lookUp('group', group, native().groupId) : (group ?? UNCHANGED);
+
+/** What chown(2) takes for "leave it". */
+const UNCHANGED = -1;
+
+function lookUp(what: string, name: string, find: (name: string) => number): number {
+  try {
+    return find(name);
+  } catch (error) {
+    // The system's own text speaks of a file or directory.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      (error as Error).message = `listen: no ${what} is named ${name}`;
+    throw error;
+  }
+}
