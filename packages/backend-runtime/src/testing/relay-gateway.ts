@@ -117,7 +117,10 @@ function writeHead(response: ServerResponse, lines: readonly string[]): void {
 async function write(response: ServerResponse, bytes: Buffer): Promise<void> {
   if (bytes.length === 0 || response.write(bytes)) return;
   await new Promise<void>((resolve) => {
-    response.once('drain', resolve);
-    response.once('close', resolve);
+    const proceed = (): void => {
+      response.off('drain', proceed).off('close', proceed);
+      resolve();
+    };
+    response.on('drain', proceed).on('close', proceed);
   });
 }
