@@ -33,7 +33,9 @@
       "defines": ["NAPI_VERSION=8", "_GNU_SOURCE"],
       "cflags": ["-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"],
       "cflags_cc!": ["-std=gnu++20", "-std=gnu++17"],
-      "cflags_cc": ["-std=c++17", "-fvisibility-inlines-hidden"]
+      "cflags_cc": ["-std=c++17", "-fvisibility-inlines-hidden"],
+      # Our instances of standard templates are ours: Node.js exports its own, made with other flags.
+      "ldflags": ["-Wl,-Bsymbolic"]
     }
   ]
 }
