@@ -3,7 +3,9 @@
 
 const HEAD_END = Buffer.from('\r\n\r\n');
 const STATUS_LINE = /^HTTP\/1\.[01] (\d{3})(?: ([^\r\n]*))?$/;
-const HOP_BY_HOP = new Set([
+/** Hop-by-hop, or taken: a handler's own `Status` would be a second one. */
+const NOT_PASSED = new Set([
+  'status',
   'connection',
   'keep-alive',
   'proxy-connection',
@@ -11,6 +13,7 @@ const HOP_BY_HOP = new Set([
   'transfer-encoding',
   'upgrade',
 ]);
+const CHUNKED = /\bchunked\b/i;
 const NOTHING = Buffer.alloc(0);
 
 /** Decodes chunked coding as our own server writes it: no extensions, trailers dropped. */
@@ -82,8 +85,9 @@ export class CgiAnswer {
     let head = `Status: ${status}${reason === '' ? '' : ` ${reason}`}\r\n`;
     for (const field of fields) {
       const name = field.slice(0, field.indexOf(':')).toLowerCase();
-      if (name === 'transfer-encoding') this.#chunked = new ChunkedDecoder();
-      if (!HOP_BY_HOP.has(name)) head += `${field}\r\n`;
+      // http.ServerResponse sends chunks if the handler's own field says so, and not for `identity`.
+      if (name === 'transfer-encoding' && CHUNKED.test(field)) this.#chunked = new ChunkedDecoder();
+      if (!NOT_PASSED.has(name)) head += `${field}\r\n`;
     }
     return Buffer.from(`${head}\r\n`, 'latin1');
   }

@@ -133,7 +133,8 @@ export class ConnectionFacts {
       for (const [name, value] of this.#handover.headers.entries()) {
         if (!name.startsWith('HTTP_') && !PROTOCOL_HEADERS.has(name)) variables[name] ??= value;
       }
-      this.#variables = variables;
+      // One object for all requests of the connection.
+      this.#variables = Object.freeze(variables);
     }
     return this.#variables;
   }
@@ -166,17 +167,18 @@ export class ConnectionFacts {
   }
 }
 
+const PORT = /^\d{1,5}$/;
 const UNKNOWN: SocketAddress = { family: 'unix', address: '', port: 0 };
 
 function addressFrom(handover: Handover, addressName: string, portName: string): SocketAddress | undefined {
   const address = handover.headers.get(addressName);
   const version = isIP(address ?? '');
   if (address === undefined || version === 0) return undefined;
-  const port = Number(handover.headers.get(portName) ?? 0);
+  const port = handover.headers.get(portName) ?? '';
   return {
     family: version === 4 ? 'IPv4' : 'IPv6',
     address,
-    port: Number.isInteger(port) && port >= 0 && port <= 0xffff ? port : 0,
+    port: PORT.test(port) && Number(port) <= 0xffff ? Number(port) : 0,
   };
 }
 

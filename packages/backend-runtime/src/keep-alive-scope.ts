@@ -12,8 +12,8 @@ export interface RequestScope {
 }
 
 /**
- * True if a request must be answered 421 Misdirected Request: its path (decoded) is outside the scope, names another Host,
- * has an absolute-form target, or a path whose raw and normal forms disagree (dot segments, empty segments, encoded
+ * True if a request must be answered 421 Misdirected Request: it names another Host, its path (decoded) is outside the scope, its
+ * target is in absolute form, or has a path whose raw and normal forms disagree (dot segments, empty segments, encoded
  * separators): the web server would have judged another path than the one the application serves.
  */
 export function isMisdirected(
@@ -21,8 +21,8 @@ export function isMisdirected(
   host: string | undefined,
   { scope, host: firstHost }: RequestScope,
 ): boolean {
-  if (!target.startsWith('/')) return !(target === '*' && scope === '/');
   if (host?.toLowerCase() !== firstHost?.toLowerCase()) return true;
+  if (!target.startsWith('/')) return !(target === '*' && scope === '/');
   const queryAt = target.search(/[?#]/);
   const path = queryAt === -1 ? target : target.slice(0, queryAt);
   if (ENCODED_SEPARATOR.test(path)) return true;

@@ -1,6 +1,11 @@
 // The chain a handover passes before it becomes a connection: each middleware may tag, reject, take, or let it pass on.
 // Knows no particular middleware, and nothing of the server.
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import {
+  type IncomingMessage,
+  type ServerResponse,
+  validateHeaderName,
+  validateHeaderValue,
+} from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Handover } from '@fdpass/scgi-fdpass';
 import type { ConnectionFacts } from './connection-info.js';
@@ -73,10 +78,14 @@ export class IncomingHandover {
   /**
    * Answers the client and closes.
    * @param status 400 to 599
-   * @throws `BKR_ERR_REJECT_STATUS`, `BKR_ERR_HANDOVER_DECIDED`
+   * @throws `BKR_ERR_REJECT_STATUS`, `BKR_ERR_HANDOVER_DECIDED`; ERR_INVALID_HTTP_TOKEN, ERR_INVALID_CHAR for the headers
    */
   reject(status: number, headers: Readonly<Record<string, string>> = {}): void {
     if (!isAnswerStatus(status)) throw new RuntimeError('BKR_ERR_REJECT_STATUS', status);
+    for (const [name, value] of Object.entries(headers)) {
+      validateHeaderName(name);
+      validateHeaderValue(name, value);
+    }
     this.decide({ action: 'reject', status, headers });
   }
 

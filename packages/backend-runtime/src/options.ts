@@ -79,19 +79,15 @@ const warnings: Logger = {
 /** @throws `BKR_ERR_OPTION` */
 export function resolveOptions(options: HandoverServerOptions): ResolvedOptions {
   const { keepAlive } = options;
-  const scope = typeof keepAlive === 'object' ? keepAlive.scope : undefined;
-  if (scope !== undefined && !scope.startsWith('/')) {
-    throw new RuntimeError('BKR_ERR_OPTION', 'keepAlive.scope', 'a path prefix that begins with "/"');
-  }
   return {
-    keepAliveScope: scope,
-    earlyBodyTimeoutMs: milliseconds('earlyBodyTimeoutMs', options.earlyBodyTimeoutMs ?? 5000, 1),
-    sendTimeoutMs: milliseconds('sendTimeoutMs', options.sendTimeoutMs ?? 60_000, 0),
-    tcpUserTimeoutMs: milliseconds('tcpUserTimeoutMs', options.tcpUserTimeoutMs ?? 60_000, 0),
-    lingeringTimeMs: milliseconds('lingeringTimeMs', options.lingeringTimeMs ?? 30_000, 1),
-    lingeringTimeoutMs: milliseconds('lingeringTimeoutMs', options.lingeringTimeoutMs ?? 5000, 1),
-    middlewareTimeoutMs: milliseconds('middlewareTimeoutMs', options.middlewareTimeoutMs ?? 10_000, 1),
-    closeTimeoutMs: milliseconds('closeTimeoutMs', options.closeTimeoutMs ?? 30_000, 0),
+    keepAliveScope: keepAliveScope(keepAlive),
+    earlyBodyTimeoutMs: milliseconds(options, 'earlyBodyTimeoutMs', 5000, 1),
+    sendTimeoutMs: milliseconds(options, 'sendTimeoutMs', 60_000, 0),
+    tcpUserTimeoutMs: milliseconds(options, 'tcpUserTimeoutMs', 60_000, 0),
+    lingeringTimeMs: milliseconds(options, 'lingeringTimeMs', 30_000, 1),
+    lingeringTimeoutMs: milliseconds(options, 'lingeringTimeoutMs', 5000, 1),
+    middlewareTimeoutMs: milliseconds(options, 'middlewareTimeoutMs', 10_000, 1),
+    closeTimeoutMs: milliseconds(options, 'closeTimeoutMs', 30_000, 0),
     noDelay: options.noDelay ?? true,
     tcpKeepAlive: keepAlive === true,
     tcpKeepAliveInitialDelayMs: options.keepAliveInitialDelay ?? 0,
@@ -100,7 +96,19 @@ export function resolveOptions(options: HandoverServerOptions): ResolvedOptions 
   };
 }
 
-function milliseconds(name: string, value: number, min: number): number {
+function keepAliveScope(keepAlive: HandoverOptions['keepAlive']): string | undefined {
+  if (keepAlive === undefined || typeof keepAlive === 'boolean') return undefined;
+  // What JavaScript may pass in is more than the type says.
+  const scope: unknown = keepAlive?.scope;
+  if (typeof scope === 'string' && scope.startsWith('/')) return scope;
+  throw new RuntimeError('BKR_ERR_OPTION', 'keepAlive.scope', 'a path prefix that begins with "/"');
+}
+
+type TimeoutOption = Extract<keyof HandoverOptions & keyof ResolvedOptions, `${string}Ms`>;
+
+function milliseconds(options: HandoverOptions, name: TimeoutOption, fallback: number, min: number): number {
+  // undefined is an option that was passed through without being set; null is a mistake.
+  const value = options[name] === undefined ? fallback : options[name];
   if (Number.isInteger(value) && value >= min && value <= MAX_TIMER_MS) return value;
   throw new RuntimeError(
     'BKR_ERR_OPTION',

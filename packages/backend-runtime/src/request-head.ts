@@ -28,11 +28,18 @@ const NOT_RELAYED = new Set([
   'HTTP_TE',
 ]);
 
+/**
+ * A field name as RFC 3875 section 4.1.18 writes it: token characters in upper case, `_` for `-`. Only so does one field have one
+ * name: HTTP_Host beside HTTP_HOST would be a second Host that no rule for HTTP_HOST sees.
+ */
+const CGI_FIELD_NAME = /^HTTP_[!#$%&'*+.^_`|~0-9A-Z]+$/;
+
 /** Methods whose request says `Content-Length: 0` when it has no body (RFC 9110 section 8.6). */
 const EXPECTS_BODY = new Set(['POST', 'PUT', 'PATCH']);
 
-/** SCGI names repeat from request to request; the bound keeps a hostile client from filling the map. */
+/** SCGI names repeat from request to request; the bounds are for hostile clients. */
 const MAX_KNOWN_NAMES = 1024;
+const MAX_KNOWN_NAME_LENGTH = 64;
 const fieldNames = new Map<string, string>();
 
 /**
@@ -102,9 +109,16 @@ function checkedValue(name: string, value: string): string {
 function fieldName(name: string): string {
   const known = fieldNames.get(name);
   if (known !== undefined) return known;
+  if (!CGI_FIELD_NAME.test(name)) {
+    throw new RuntimeError('BKR_ERR_REQUEST_HEAD', 'a header name is no token in the form of CGI');
+  }
   const words = name.slice('HTTP_'.length).split('_');
   const built = words.map((word) => word.charAt(0) + word.slice(1).toLowerCase()).join('-');
-  if (!TOKEN.test(built)) throw new RuntimeError('BKR_ERR_REQUEST_HEAD', 'a header name is no token');
-  if (fieldNames.size < MAX_KNOWN_NAMES) fieldNames.set(name, built);
+  if (fieldNames.size < MAX_KNOWN_NAMES && name.length <= MAX_KNOWN_NAME_LENGTH) {
+    fieldNames.set(copyOf(name), copyOf(built));
+  }
   return built;
 }
+
+/** A string cut out of a message keeps the whole message in memory. */
+const copyOf = (text: string): string => Buffer.from(text, 'latin1').toString('latin1');
