@@ -192,10 +192,6 @@ export const ERRORS = {
     scope: 'call',
     message: () => 'The descriptor was already taken or closed: its owner no longer has it',
   },
-  FDPASS_ERR_NOT_LISTENING: {
-    scope: 'call',
-    message: () => 'The receiver is not listening',
-  },
   FDPASS_ERR_ALREADY_LISTENING: {
     scope: 'call',
     message: () => 'The receiver is already listening: close it first, or create another',
@@ -203,14 +199,6 @@ export const ERRORS = {
   FDPASS_ERR_LISTEN_FD: {
     scope: 'process',
     message: (fd: number) => `The inherited descriptor ${fd} is not a listening UNIX stream socket`,
-  },
-  FDPASS_ERR_DRAINING: {
-    scope: 'connection',
-    message: () => 'The handover was refused because this process is draining',
-  },
-  FDPASS_ERR_REJECTED: {
-    scope: 'connection',
-    message: () => 'The application rejected the handover',
   },
 } as const satisfies Record<string, ErrorEntry>;
 
