@@ -296,11 +296,8 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
     try {
       if (!this.emit('handover', handover)) closeHandover(handover);
     } catch (error) {
-      // A listener that throws must cost neither the rest of this batch nor the descriptors it did not take.
       closeHandover(handover);
-      process.nextTick(() => {
-        throw error;
-      });
+      throwLater(error);
     }
   }
 
@@ -316,7 +313,11 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
     this.#listener?.closeConnection(id, message?.version === 1 ? ACKNOWLEDGEMENT.REFUSED : undefined);
     const error = cause instanceof WireError ? cause : new WireError('FDPASS_ERR_RECEIVE', 0, { cause });
     this.#errors[error.code] = (this.#errors[error.code] ?? 0) + 1;
-    this.emit('handoverError', error, sender);
+    try {
+      this.emit('handoverError', error, sender);
+    } catch (mistake) {
+      throwLater(mistake);
+    }
   }
 }
 
@@ -334,6 +335,13 @@ function cutShort(pending: PendingMessage): WireError {
   return bytesReceived === 0
     ? new WireError('FDPASS_ERR_EMPTY')
     : new WireError('FDPASS_ERR_TRUNCATED', bytesReceived);
+}
+
+/** A listener that throws is an uncaught exception, but costs neither the rest of the batch nor the descriptors in it. */
+function throwLater(error: unknown): void {
+  process.nextTick(() => {
+    throw error;
+  });
 }
 
 function closeAll(fds: readonly PassedFd[]): void {
