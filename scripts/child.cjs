@@ -14,15 +14,16 @@ for (const signal of Object.keys(SIGNALS)) {
 
 /**
  * Resolves to `{ code, output, errors }`; `code` is 1 when a signal ended the child or it could not be started.
- * Output goes to `onOutput` piece by piece, else to our own stdout, else (with `quiet`) only into the result.
+ * Output goes to `onOutput` piece by piece, else to our own stdout, else (with `quiet`) only into the result. Errors go to our own
+ * stderr; with `quiet` only, with `keepErrors` also, into the result.
  */
-function run(command, args, { env, onOutput, quiet }) {
+function run(command, args, { env, onOutput, quiet, keepErrors }) {
   return new Promise((resolve) => {
     const captured = Boolean(onOutput || quiet);
     const child = spawn(command, args, {
       cwd: root,
       env: toolEnvironment(env),
-      stdio: ['ignore', captured ? 'pipe' : 'inherit', quiet ? 'pipe' : 'inherit'],
+      stdio: ['ignore', captured ? 'pipe' : 'inherit', quiet || keepErrors ? 'pipe' : 'inherit'],
     });
     running.add(child);
     const result = { code: 1, output: '', errors: '' };
@@ -35,6 +36,7 @@ function run(command, args, { env, onOutput, quiet }) {
     if (child.stderr) {
       child.stderr.setEncoding('utf8').on('data', (text) => {
         result.errors += text;
+        if (!quiet) process.stderr.write(text);
       });
     }
     child.on('error', (error) => {

@@ -11,6 +11,7 @@ const { Tally, stageFailed, stageMissing, stagePassed } = require('./tally.cjs')
 // The addon is one N-API binary for all of these, so what touches it is run on each.
 const NODE_MAJORS = [20, 22, 24, 26];
 const NATIVE_FOLDERS = ['native', 'integration', 'contract'];
+// Then the last line on its stderr says what is missing.
 const SANITIZER_SKIPPED = 77;
 
 async function buildStage() {
@@ -31,7 +32,7 @@ async function lintStage() {
 
 async function sanitizerStage() {
   const script = path.join(__dirname, 'sanitize-native.cjs');
-  const { code, errors } = await run(process.execPath, [script], {});
+  const { code, errors } = await run(process.execPath, [script], { keepErrors: true });
   if (code === SANITIZER_SKIPPED) return stageMissing(errors.trim().split('\n').pop());
   return code === 0 ? stagePassed() : stageFailed('the sanitizers found the problems above');
 }
