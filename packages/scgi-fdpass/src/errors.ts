@@ -94,7 +94,8 @@ export const ERRORS = {
   },
   SCGI_ERR_LIMIT_OPTION: {
     scope: 'call',
-    message: (name: string, max: number) => `The option ${name} must be an integer from 1 to ${max}`,
+    message: (name: string, min: number, max: number) =>
+      `The option ${name} must be an integer from ${min} to ${max}`,
   },
   SCGI_ERR_ENCODE_NAME: {
     scope: 'call',

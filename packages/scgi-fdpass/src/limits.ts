@@ -46,9 +46,16 @@ export function wireLimits(partial: Partial<WireLimits> = {}): WireLimits {
 
 function limit(partial: Partial<WireLimits>, name: keyof WireLimits): number {
   // undefined is what an option that was passed through without being set looks like; null is a mistake.
-  const value: unknown = partial[name] === undefined ? defaultWireLimits[name] : partial[name];
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1 || value > MAX_LIMIT) {
-    throw new WireError('SCGI_ERR_LIMIT_OPTION', name, MAX_LIMIT);
-  }
-  return value;
+  return integerOption(
+    name,
+    partial[name] === undefined ? defaultWireLimits[name] : partial[name],
+    1,
+    MAX_LIMIT,
+  );
+}
+
+/** Checks an option that shall be an integer. @throws SCGI_ERR_LIMIT_OPTION */
+export function integerOption(name: string, value: unknown, min: number, max: number): number {
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max) return value;
+  throw new WireError('SCGI_ERR_LIMIT_OPTION', name, min, max);
 }

@@ -3,6 +3,7 @@ import { loadNative, type NativeBinding } from '@fdpass/native';
 
 export {
   type FdListener,
+  type FdListenerOptions,
   type FdPoller,
   type PeerCredentials,
   RECORD,

@@ -4,9 +4,16 @@ import { EventEmitter } from 'node:events';
 import { constants as os } from 'node:os';
 import { WireError, type WireErrorCode } from './errors.js';
 import { ACKNOWLEDGEMENT, closeHandover, type Handover, handoverKind } from './handover.js';
-import { type WireLimits, wireLimits } from './limits.js';
+import { integerOption, type WireLimits, wireLimits } from './limits.js';
 import { type Message, MessageDecoder } from './message.js';
-import { type FdListener, native, type PeerCredentials, RECORD, RECORD_FLAG } from './native.js';
+import {
+  type FdListener,
+  type FdListenerOptions,
+  native,
+  type PeerCredentials,
+  RECORD,
+  RECORD_FLAG,
+} from './native.js';
 import { PassedFd } from './passed-fd.js';
 import { describeDescriptor, isConnectedStream } from './socket-facts.js';
 import { type ListenAddress, openUnixListener, type UnixListener } from './unix-listener.js';
@@ -52,6 +59,7 @@ export interface ReceiverEvents {
   close: [];
 }
 
+const MAX_INT32 = 2 ** 31 - 1;
 /** Messages handed to JavaScript per wake-up: more would starve the loop, and take every client from the other workers. */
 const MAX_BATCH = 64;
 
@@ -70,6 +78,7 @@ interface PendingMessage {
 export class Receiver extends EventEmitter<ReceiverEvents> {
   readonly #limits: WireLimits;
   readonly #options: ReceiverOptions;
+  readonly #bounds: FdListenerOptions;
   readonly #pending = new Map<number, PendingMessage>();
   readonly #counts = { full: 0, partial: 0, relay: 0, refused: 0 };
   readonly #errors: Partial<Record<WireErrorCode, number>> = {};
@@ -77,10 +86,18 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   #listener: FdListener | undefined;
   #place: UnixListener | undefined;
 
+  /** @throws `SCGI_ERR_LIMIT_OPTION` */
   constructor(options: ReceiverOptions = {}) {
     super();
     this.#options = options;
     this.#limits = wireLimits(options.limits);
+    const { messageTimeoutMs = 5000, maxPendingConnections = 1024, minFreeDescriptors = 64 } = options;
+    this.#bounds = {
+      maxBatch: MAX_BATCH,
+      messageTimeoutMs: integerOption('messageTimeoutMs', messageTimeoutMs, 1, MAX_INT32),
+      maxPendingConnections: integerOption('maxPendingConnections', maxPendingConnections, 1, MAX_INT32),
+      minFreeDescriptors: integerOption('minFreeDescriptors', minFreeDescriptors, 0, MAX_INT32),
+    };
   }
 
   /** The path listened on, or undefined. */
@@ -103,12 +120,9 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
    */
   listen(address: ListenAddress): void {
     if (this.#state !== 'idle') throw new WireError('FDPASS_ERR_ALREADY_LISTENING');
-    const { messageTimeoutMs = 5000, maxPendingConnections = 1024, minFreeDescriptors = 64 } = this.#options;
     const place = openUnixListener(address);
-    const listener = new (native().FdListener)(
-      place.fd,
-      { maxBatch: MAX_BATCH, messageTimeoutMs, maxPendingConnections, minFreeDescriptors },
-      (bytes, records) => this.#onBatch(bytes, records),
+    const listener = new (native().FdListener)(place.fd, this.#bounds, (bytes, records) =>
+      this.#onBatch(bytes, records),
     );
     this.#place = place;
     this.#listener = listener;
@@ -228,14 +242,15 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
     const flags = field(record, RECORD.FLAGS);
     if ((flags & RECORD_FLAG.ERROR) !== 0)
       throw new WireError('FDPASS_ERR_RECEIVE', field(record, RECORD.ERRNO));
-    const { allowedPeers, messageTimeoutMs = 5000 } = this.#options;
+    const { allowedPeers } = this.#options;
     if (allowedPeers !== undefined) {
       const { uids = [], gids = [] } = allowedPeers;
       if (!uids.includes(sender.uid) && !gids.includes(sender.gid)) {
         throw new WireError('FDPASS_ERR_PEER', sender.uid, sender.gid);
       }
     }
-    if ((flags & RECORD_FLAG.TIMEOUT) !== 0) throw new WireError('FDPASS_ERR_TIMEOUT', messageTimeoutMs);
+    if ((flags & RECORD_FLAG.TIMEOUT) !== 0)
+      throw new WireError('FDPASS_ERR_TIMEOUT', this.#bounds.messageTimeoutMs);
     if ((flags & RECORD_FLAG.CONTROL_TRUNCATED) !== 0) throw new WireError('FDPASS_ERR_CONTROL_TRUNCATED');
     if ((flags & RECORD_FLAG.TOO_MANY_FDS) !== 0) throw new WireError('FDPASS_ERR_TOO_MANY_FDS');
   }

@@ -1,5 +1,6 @@
 import test from 'ava';
 import { defaultWireLimits, MAX_LIMIT, wireLimits } from '#scgi/limits.js';
+import { Receiver } from '#scgi/receiver.js';
 
 test('the defaults are those of the protocol', (t) => {
   t.deepEqual(wireLimits(), {
@@ -45,4 +46,20 @@ for (const value of [
 test('the smallest and the largest limit are allowed', (t) => {
   t.is(wireLimits({ maxHeaders: 1 }).maxHeaders, 1);
   t.is(wireLimits({ maxMessageBytes: MAX_LIMIT }).maxMessageBytes, MAX_LIMIT);
+});
+
+test('the bounds of a receiver are checked when it is made, before anything is bound', (t) => {
+  for (const [option, min] of [
+    ['messageTimeoutMs', 1],
+    ['maxPendingConnections', 1],
+    ['minFreeDescriptors', 0],
+  ] as const) {
+    for (const value of [min - 1, 2 ** 31, 1.5, Number.NaN, null]) {
+      t.throws(() => new Receiver({ [option]: value }), {
+        code: 'SCGI_ERR_LIMIT_OPTION',
+        message: `The option ${option} must be an integer from ${min} to 2147483647`,
+      });
+    }
+    t.notThrows(() => new Receiver({ [option]: min }));
+  }
 });
