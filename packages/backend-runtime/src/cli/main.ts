@@ -44,7 +44,9 @@ function addServe(command: Command): void {
       'module or package folder whose default export is a Fastify plugin (JavaScript or TypeScript)',
     )
     .option('--socket <path>', 'UNIX socket to listen on; without it, the descriptor that systemd passes')
-    .option('--mode <octal>', 'permission bits of the socket', octal, 0o660)
+    .addOption(
+      new Option('--mode <octal>', 'permission bits of the socket').argParser(octal).default(0o660, '660'),
+    )
     .option('--owner <user>', 'owner of the socket: a name or a number', nameOrNumber)
     .option(
       '--group <group>',
