@@ -1,4 +1,4 @@
-// What the addon is built from: its sources and the headers of Node.js, for a build in a copy. Starts no build.
+// What a build of the addon takes: its sources, the headers of Node.js, node-gyp. Starts no build.
 const fs = require('node:fs');
 const path = require('node:path');
 
@@ -35,4 +35,33 @@ function headersPrefix() {
   );
 }
 
-module.exports = { Refusal, copySources, headersPrefix, isFile, sources };
+function onPath(program) {
+  if (program.includes('/')) return isFile(program) ? program : undefined;
+  const folders = (process.env.PATH ?? '').split(path.delimiter).filter(Boolean);
+  return folders.map((folder) => path.join(folder, program)).find(isFile);
+}
+
+function ancestors(folder) {
+  const parent = path.dirname(folder);
+  return parent === folder ? [folder] : [folder, ...ancestors(parent)];
+}
+
+/** The command line of node-gyp: npm and pnpm put theirs on the PATH of an install script; else the nearest one is taken. */
+function nodeGyp() {
+  const bins = ancestors(__dirname).map((folder) => path.join(folder, 'node_modules', '.bin', 'node-gyp'));
+  const found = onPath('node-gyp') ?? bins.find(isFile);
+  if (found !== undefined) return [found];
+  const npm = path.join(
+    path.dirname(path.dirname(fs.realpathSync(process.execPath))),
+    'lib/node_modules/npm',
+  );
+  try {
+    return [process.execPath, require.resolve('node-gyp/bin/node-gyp.js', { paths: [__dirname, npm] })];
+  } catch {
+    throw new Refusal(
+      'needs node-gyp to be built: install with npm or pnpm, which bring it, or run "npm install --global node-gyp".',
+    );
+  }
+}
+
+module.exports = { Refusal, copySources, headersPrefix, isFile, nodeGyp, onPath, sources };

@@ -4,7 +4,15 @@ const { spawnSync } = require('node:child_process');
 const crypto = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
-const { Refusal, copySources, headersPrefix, isFile, sources } = require('./build-inputs.cjs');
+const {
+  Refusal,
+  copySources,
+  headersPrefix,
+  isFile,
+  nodeGyp,
+  onPath,
+  sources,
+} = require('./build-inputs.cjs');
 
 const TARGET = 'fdpass_native.node';
 const buildFolder = path.join(__dirname, 'build');
@@ -33,12 +41,6 @@ function stamp() {
 const isCurrent = (wanted) =>
   isFile(binary) && isFile(stampFile) && fs.readFileSync(stampFile, 'utf8') === wanted;
 
-function onPath(program) {
-  if (program.includes('/')) return isFile(program) ? program : undefined;
-  const folders = (process.env.PATH ?? '').split(path.delimiter).filter(Boolean);
-  return folders.map((folder) => path.join(folder, program)).find(isFile);
-}
-
 /** Whether it runs: a version manager's stand-in is a file too. */
 const runs = (program) => onPath(program) !== undefined && spawnSync(program, ['--version']).status === 0;
 
@@ -52,29 +54,6 @@ function checkTools() {
     `has no prebuilt binary for ${process.arch} here, and the build lacks ${missing.join(' and ')}: install g++, make and ` +
       `python3 (Debian: build-essential, python3), then run "node install.cjs" in ${__dirname}.`,
   );
-}
-
-function ancestors(folder) {
-  const parent = path.dirname(folder);
-  return parent === folder ? [folder] : [folder, ...ancestors(parent)];
-}
-
-/** The command line of node-gyp: npm and pnpm put theirs on the PATH of an install script; else the nearest one is taken. */
-function nodeGyp() {
-  const bins = ancestors(__dirname).map((folder) => path.join(folder, 'node_modules', '.bin', 'node-gyp'));
-  const found = onPath('node-gyp') ?? bins.find(isFile);
-  if (found !== undefined) return [found];
-  const npm = path.join(
-    path.dirname(path.dirname(fs.realpathSync(process.execPath))),
-    'lib/node_modules/npm',
-  );
-  try {
-    return [process.execPath, require.resolve('node-gyp/bin/node-gyp.js', { paths: [__dirname, npm] })];
-  } catch {
-    throw new Refusal(
-      'needs node-gyp to be built: install with npm or pnpm, which bring it, or run "npm install --global node-gyp".',
-    );
-  }
 }
 
 /** Builds in a copy and renames the result over the old binary: a build that fails leaves a working one in place. */

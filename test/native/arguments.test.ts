@@ -41,6 +41,8 @@ const rightArguments: Record<string, readonly unknown[]> = {
   tcpUlp: [1_000_000],
   readQueueBytes: [1_000_000],
   writeQueueBytes: [1_000_000],
+  userId: ['no-such-user'],
+  groupId: ['no-such-group'],
 };
 
 const wrongValues: readonly unknown[] = [
