@@ -14,6 +14,8 @@ export interface ServedDemo {
   readonly origin: string;
   /** Where handovers and SCGI arrive; undefined without a front door. */
   readonly socketPath: string | undefined;
+  /** Closes the application and serves a new one in its place, while the front door stays; only there. */
+  restart?(): Promise<void>;
   /** Idempotent. */
   close(): Promise<void>;
 }
@@ -36,20 +38,35 @@ async function plain(options: DemoOptions = {}): Promise<ServedDemo> {
 async function handedOver(options: DemoOptions = {}): Promise<ServedDemo> {
   const folder = await mkdtemp(join(tmpdir(), 'fdpass-test-'));
   const socketPath = join(folder, 'demo.sock');
-  const app = Fastify({ serverFactory: handoverServer({ keepAlive: { scope: '/' } }) });
-  await app.register(demo, options);
-  await app.listen({ path: socketPath });
+  const serve = async (): Promise<FastifyInstance> => {
+    const app = Fastify({ serverFactory: handoverServer({ keepAlive: { scope: '/' } }) });
+    await app.register(demo, options);
+    await app.listen({ path: socketPath });
+    return app;
+  };
+  let app = await serve();
   const frontDoor = createFrontDoor({
     listeners: [{ host: '127.0.0.1', port: 0, to: `unix:${socketPath}` }],
   });
   await frontDoor.listen();
   const port = frontDoor.addresses()[0]?.port ?? 0;
-  const close = async (): Promise<void> => {
-    await frontDoor.close();
-    await app.close();
-    await rm(folder, { recursive: true, force: true });
+  return {
+    get app() {
+      return app;
+    },
+    origin: `http://127.0.0.1:${port}`,
+    port,
+    socketPath,
+    restart: async () => {
+      await app.close();
+      app = await serve();
+    },
+    close: async () => {
+      await frontDoor.close();
+      await app.close();
+      await rm(folder, { recursive: true, force: true });
+    },
   };
-  return { app, port, origin: `http://127.0.0.1:${port}`, socketPath, close };
 }
 
 /** Each way to serve the demo, by what a test's title calls it. */

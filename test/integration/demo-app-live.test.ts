@@ -1,5 +1,6 @@
 // The parts of the demo application that stay connected: the clock's event stream and the chat, on plain Fastify and handed over.
 import { once } from 'node:events';
+import type {} from '@fastify/websocket'; // app.websocketServer
 import type { DemoOptions } from '@fdpass/demo-app';
 import test, { type ExecutionContext } from 'ava';
 import { Agent, request } from 'undici';
