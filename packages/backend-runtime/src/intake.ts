@@ -14,7 +14,7 @@ import { requestHead } from './request-head.js';
 import { WriteStallWatch } from './write-stall.js';
 
 export interface IntakeEvents {
-  /** A socket whose first bytes are the request head. */
+  /** A socket; the request head reaches it in the next tick. */
   onConnection(socket: HandoverSocket): void;
   onDrop(drop: DropArgument): void;
   /** `sender`: the process it came from. */
@@ -185,8 +185,9 @@ export class Intake {
     });
     if (this.#isDraining) connection.closeAfterAnswer();
     this.#served.set(socket, connection);
-    socket.unshift(firstBytes);
     this.#events.onConnection(socket);
+    // Not before: http.Server's resume() takes effect in the next tick, and would undo a pause for a body that nobody reads.
+    process.nextTick(() => socket.unshift(firstBytes));
   }
 
   #answer(socket: HandoverSocket, answer: string): void {
