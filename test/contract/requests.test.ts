@@ -3,7 +3,7 @@ import type { IncomingMessage, RequestListener } from 'node:http';
 import { text } from 'node:stream/consumers';
 import test from 'ava';
 import { guardDescriptors } from '../helpers/descriptors.js';
-import { exchange, readAnswer, readAnswers } from './answers.js';
+import { exchange, readAnswer, readAnswers } from './answer-reader.js';
 import { connectionSubjects, subjects } from './subjects.js';
 
 guardDescriptors(test);

@@ -14,24 +14,7 @@ export interface Answer {
   readonly trailers: Readonly<Record<string, string>>;
 }
 
-interface Parsed {
-  readonly answers: Answer[];
-  /** What follows the last whole answer. */
-  readonly rest: string;
-}
-
-/** @param isHead the answers have no bodies, whatever their headers say */
-export function parseAnswers(received: string, isHead = false, isAtEnd = false): Parsed {
-  const answers: Answer[] = [];
-  let rest = received;
-  for (;;) {
-    const parsed = parseAnswer(rest, isHead, isAtEnd);
-    if (parsed === undefined) return { answers, rest };
-    answers.push(parsed.answer);
-    rest = parsed.rest;
-  }
-}
-
+/** @param isHead it has no body, whatever its headers say @returns undefined while it is not whole */
 function parseAnswer(
   received: string,
   isHead: boolean,
@@ -92,23 +75,24 @@ function decodeChunked(
 
 /**
  * Waits for `count` whole answers, the interim ones (1xx) among them, and takes them off `client.received`.
- * @throws if the connection closes before
+ * @throws if the connection ends before
  */
 export async function readAnswers(client: RawClient, count: number, isHead = false): Promise<Answer[]> {
-  for (;;) {
+  const answers: Answer[] = [];
+  while (answers.length < count) {
     const isAtEnd = client.socket.readableEnded || client.socket.destroyed;
-    const { answers, rest } = parseAnswers(client.received, isHead, isAtEnd);
-    if (answers.length >= count) {
-      client.received = rest;
-      return answers;
+    const parsed = parseAnswer(client.received, isHead, isAtEnd);
+    if (parsed !== undefined) {
+      answers.push(parsed.answer);
+      client.received = parsed.rest;
+    } else if (isAtEnd) {
+      const how = `${client.error ?? 'politely'} after ${answers.length} of ${count} answers`;
+      throw new Error(`the connection ended ${how}, then: ${client.received}`);
+    } else {
+      await nextEvent(client);
     }
-    if (isAtEnd) {
-      throw new Error(
-        `the connection ended (${client.error ?? 'no error'}) after ${answers.length} of ${count} answers: ${client.received}`,
-      );
-    }
-    await nextEvent(client);
   }
+  return answers;
 }
 
 /** One answer to what was sent. */
