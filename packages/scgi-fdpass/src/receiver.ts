@@ -121,9 +121,19 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   listen(address: ListenAddress): void {
     if (this.#state !== 'idle') throw new WireError('FDPASS_ERR_ALREADY_LISTENING');
     const place = openUnixListener(address);
-    const listener = new (native().FdListener)(place.fd, this.#bounds, (bytes, records) =>
-      this.#onBatch(bytes, records),
-    );
+    let listener: FdListener;
+    try {
+      listener = new (native().FdListener)(place.fd, this.#bounds, (bytes, records) =>
+        this.#onBatch(bytes, records),
+      );
+    } catch (error) {
+      // EMFILE, most likely. An inherited descriptor stays the caller's.
+      if (place.exclusive) {
+        native().closeFd(place.fd);
+        place.removePath();
+      }
+      throw error;
+    }
     this.#place = place;
     this.#listener = listener;
     this.#state = 'listening';

@@ -99,11 +99,17 @@ class Transfer {
   #resolve: (answer: Answer) => void = () => {};
   #timer: NodeJS.Timeout | undefined;
 
+  /** Takes the connection, also when it throws (ENOMEM, ENOSPC: the kernel polls no more descriptors). */
   constructor(connection: PassedFd, bytes: Uint8Array, fd: number) {
     this.#connection = connection;
     this.#bytes = bytes;
     this.#fd = fd;
-    this.#poller = new (native().FdPoller)(connection.fd, () => this.#advance());
+    try {
+      this.#poller = new (native().FdPoller)(connection.fd, () => this.#advance());
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
   }
 
   run(timeoutMs: number): Promise<Answer> {

@@ -38,14 +38,18 @@ export interface UnixListener {
   readonly path: string;
   /** False for a descriptor shared with a supervisor: its accept queue is not ours to drain. */
   readonly exclusive: boolean;
-  /** Removes the path, if it still is this socket (after a takeover it is another's). Does not close the descriptor. */
+  /**
+   * Removes the path, if it still is this socket (after a takeover it is another's). Does not close the descriptor. Where that
+   * fails (no permission any more, no descriptor left for the lock) the path stays: whoever listens next replaces it.
+   */
   removePath(): void;
 }
 
 const DEFAULT_MODE = 0o660;
 const DEFAULT_BACKLOG = 4096;
 const LOCK_TIMEOUT_MS = 1000;
-let temporaryNames = 0;
+/** Short, because it must fit where the path fits. */
+const TEMPORARY_NAME = '.fdp';
 
 /**
  * Binds and listens.
@@ -77,11 +81,12 @@ function bindAbstract(address: ListenPath): UnixListener {
 function bindPath(address: ListenPath): UnixListener {
   const { path } = address;
   const occupied = occupant(path);
-  if (occupied === 'other' || (occupied === 'live' && address.takeover !== true)) {
+  if (occupied === 'other' || (occupied === 'socket' && address.takeover !== true && isLive(path))) {
     throw addressInUse(path, occupied);
   }
-  const bound =
-    occupied === 'none' ? path : join(dirname(path), `.fdpass-${process.pid}-${temporaryNames++}`);
+  const bound = occupied === 'none' ? path : join(dirname(path), TEMPORARY_NAME);
+  // Only a process that died in the middle can have left one: the directory is locked.
+  if (bound !== path && occupant(bound) === 'socket') unlinkSync(bound);
   const mode = address.mode ?? DEFAULT_MODE;
   const fd = native().bindUnix(bound, mode);
   try {
@@ -101,28 +106,34 @@ function bindPath(address: ListenPath): UnixListener {
   }
 }
 
-type Occupant = 'none' | 'stale' | 'live' | 'other';
+type Occupant = 'none' | 'socket' | 'other';
 
 function occupant(path: string): Occupant {
   const entry = lstatSync(path, { throwIfNoEntry: false });
   if (entry === undefined) return 'none';
-  if (!entry.isSocket()) return 'other';
+  return entry.isSocket() ? 'socket' : 'other';
+}
+
+/** Not asked before a takeover: who listens would take the question for a sender without a message. */
+function isLive(path: string): boolean {
   try {
     native().closeFd(native().connectUnix(path));
-    return 'live';
+    return true;
   } catch (error) {
     // EAGAIN is a full backlog, EACCES a socket that only others may use: somebody listens.
-    return (error as NodeJS.ErrnoException).code === 'ECONNREFUSED' ? 'stale' : 'live';
+    return (error as NodeJS.ErrnoException).code !== 'ECONNREFUSED';
   }
 }
 
 function removePath(path: string, dev: number, ino: number): void {
-  const directory = dirname(path);
-  if (lstatSync(directory, { throwIfNoEntry: false }) === undefined) return;
-  native().withDirectoryLock(directory, LOCK_TIMEOUT_MS, () => {
-    const entry = lstatSync(path, { throwIfNoEntry: false });
-    if (entry !== undefined && entry.dev === dev && entry.ino === ino) unlinkSync(path);
-  });
+  try {
+    native().withDirectoryLock(dirname(path), LOCK_TIMEOUT_MS, () => {
+      const entry = lstatSync(path);
+      if (entry.dev === dev && entry.ino === ino) unlinkSync(path);
+    });
+  } catch {
+    // Closing goes on.
+  }
 }
 
 function addressInUse(path: string, occupied: Occupant): Error {
