@@ -20,11 +20,16 @@ export interface SplitSocketOptions {
 
 type WriteCallback = (error?: Error | null) => void;
 
+/** What a socket is written through; Node.js has no public name for what waits in it. */
+type Handled = Socket & { readonly _handle?: { readonly writeQueueSize: number } | null };
+
 export class SplitSocket extends HandoverSocket {
   readonly #source: Socket;
   readonly #sink: Socket;
   readonly #local: SocketAddress;
   #endIsHeld = false;
+  /** Bytes that waited in the sink when a timeout was last due. */
+  #queuedBefore = 0;
   /**
    * Whether an answer to a whole request is still due. The client's half-close is then withheld, because http.Server would
    * drop the answer; `releaseEnd()` lets it through.
@@ -42,7 +47,8 @@ export class SplitSocket extends HandoverSocket {
       if (!accepted) source.pause();
     });
     source.on('end', () => {
-      if (isPeerGone()) this.destroy(connectionReset());
+      // Once everything is written, its close is how a connection ends, and nobody's error.
+      if (!this.writableFinished && isPeerGone()) this.destroy(connectionReset());
       else this.push(null);
     });
     for (const stream of new Set([source, sink])) {
@@ -82,6 +88,10 @@ export class SplitSocket extends HandoverSocket {
   override emit(event: string | symbol, ...args: unknown[]): boolean {
     if (event === 'end' && this.owesAnswer()) {
       this.#endIsHeld = true;
+      return true;
+    }
+    if (event === 'timeout' && this.#isBeingTaken()) {
+      this.#refreshTimeout();
       return true;
     }
     return super.emit(event as string, ...args);
@@ -148,6 +158,14 @@ export class SplitSocket extends HandoverSocket {
   override address(): object {
     const { address, family, port } = this.#local;
     return family === 'unix' ? {} : { address, family, port };
+  }
+
+  /** Whether the client took some of a write since this was last asked: net.Socket, too, calls such a connection busy. */
+  #isBeingTaken(): boolean {
+    const queued = (this.#sink as Handled)._handle?.writeQueueSize ?? 0;
+    const isBeingTaken = queued > 0 && queued !== this.#queuedBefore;
+    this.#queuedBefore = queued;
+    return isBeingTaken;
   }
 
   /** net.Socket does this where it has a handle. */
