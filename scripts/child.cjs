@@ -1,13 +1,22 @@
-// Runs one child process for a stage of `npm test`. A signal that ends us ends it first.
+// Runs one child process for a stage of `npm test`. A signal that ends us ends it first, and all it has started.
 const { spawn } = require('node:child_process');
 const { root, toolEnvironment } = require('./workspace.cjs');
 
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
 const running = new Set();
 
+function endGroup(leader) {
+  try {
+    process.kill(-leader, 'SIGTERM');
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error;
+  }
+}
+
 for (const signal of Object.keys(SIGNALS)) {
   process.once(signal, () => {
-    for (const child of running) child.kill(signal);
+    // The whole group: AVA leaves its workers running when it is told to end.
+    for (const child of running) endGroup(child.pid);
     process.exit(SIGNALS[signal]);
   });
 }
@@ -22,6 +31,7 @@ function run(command, args, { env, onOutput, quiet, keepErrors }) {
     const captured = Boolean(onOutput || quiet);
     const child = spawn(command, args, {
       cwd: root,
+      detached: true,
       env: toolEnvironment(env),
       stdio: ['ignore', captured ? 'pipe' : 'inherit', quiet || keepErrors ? 'pipe' : 'inherit'],
     });

@@ -15,7 +15,11 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { repositoryRoot } from './stand-in-workspace.js';
 
-const programs = ['python3', 'make', 'g++', 'curl', 'wrk', 'chromium', 'flock'];
+/** What .ci/run wants to be there, from its own table of program:package. */
+const programs = Array.from(
+  readFileSync(join(repositoryRoot, '.ci', 'run'), 'utf8').matchAll(/^ {2}(\S+):\S+$/gm),
+  ([, program]) => program!,
+);
 
 /** Runs .ci/run where PATH has only `present`, the shell's own tools, and stand-ins of apt-get, sudo and npm that log. */
 function runCi(t: ExecutionContext, present: readonly string[], { npmExitCode = 0 } = {}) {
