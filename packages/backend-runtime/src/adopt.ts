@@ -88,7 +88,8 @@ function adoptRelay(
   const socket = new RelaySocket({
     ...splitOptions(facts, options),
     source: unixSocket(connection),
-    bodyBytes: Math.max(0, contentLength - earlyBytes.length),
+    contentLength,
+    bodyBytes: contentLength - earlyBytes.length,
     isPeerGone: () => isPeerGone(writeFd),
   });
   return { socket, writeFd };

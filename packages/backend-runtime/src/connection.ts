@@ -80,7 +80,6 @@ export class Connection {
     if (this.#options.options.keepAliveScope === undefined || this.facts.handover === 'relay') {
       this.#isClosing = true;
     }
-    if (this.facts.handover === 'relay') response.useChunkedEncodingByDefault = false;
     this.#tell('onRequest', request, response);
     const status = this.#judge(request, requestNumber);
     this.#isClosing ||= status !== undefined;

@@ -22,6 +22,12 @@ export const ERRORS = {
     message: () =>
       'A WebSocket upgrade came by plain SCGI, which cannot carry it. The client gets 426; hand over such requests (fd_pass)',
   },
+  BKR_ERR_RELAYED_BODY: {
+    scope: 'connection',
+    message: (contentLength: number) =>
+      `More body came by plain SCGI than its CONTENT_LENGTH of ${contentLength} bytes, so the request was not served. ` +
+      'nginx does that with scgi_request_buffering off: leave that line out',
+  },
   BKR_ERR_ADOPT: {
     scope: 'connection',
     message: () => 'The passed descriptor could not be made a socket',

@@ -157,6 +157,9 @@ export class Intake {
   ): { head?: Buffer; status: number; headers?: Readonly<Record<string, string>> } {
     if (decision.action === 'reject') return decision;
     try {
+      if (handover.kind === 'relay' && handover.earlyBytes.length > handover.contentLength) {
+        throw new RuntimeError('BKR_ERR_RELAYED_BODY', handover.contentLength);
+      }
       return { head: Buffer.from(requestHead(handover), 'latin1'), status: 200 };
     } catch (error) {
       if (!(error instanceof RuntimeError)) throw error;
@@ -216,5 +219,6 @@ const ANSWERS: Partial<
   Record<RuntimeErrorCode, { status: number; headers?: Readonly<Record<string, string>> }>
 > = {
   BKR_ERR_HTTP_VERSION: { status: 505 },
+  BKR_ERR_RELAYED_BODY: { status: 500 },
   BKR_ERR_RELAYED_UPGRADE: { status: 426, headers: { Upgrade: 'websocket' } },
 };

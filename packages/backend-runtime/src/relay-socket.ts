@@ -1,10 +1,13 @@
 // The socket of a relay: a plain SCGI connection as an HTTP connection of exactly one request. Its body is CONTENT_LENGTH
 // bytes long, and the answer leaves in CGI form.
 import { CgiAnswer } from './cgi-answer.js';
+import { RuntimeError } from './errors.js';
 import { SplitSocket, type SplitSocketOptions } from './split-socket.js';
 
 export interface RelaySocketOptions extends Omit<SplitSocketOptions, 'sink'> {
-  /** Bytes of the request body still to be read from the source. */
+  /** Bytes of the whole request body. */
+  contentLength: number;
+  /** Bytes of it still to be read from the source. */
   bodyBytes: number;
 }
 
@@ -12,18 +15,23 @@ type WriteCallback = (error?: Error | null) => void;
 
 export class RelaySocket extends SplitSocket {
   readonly #answer = new CgiAnswer();
+  readonly #contentLength: number;
   #bodyBytes: number;
 
   constructor(options: RelaySocketOptions) {
     super({ ...options, sink: options.source });
+    this.#contentLength = options.contentLength;
     this.#bodyBytes = options.bodyBytes;
   }
 
-  /** What follows the body is nothing of ours: to the parser it would be a second request. */
+  /** Bytes behind the body would be a second request to the parser, and are most likely the rest of a body that was cut. */
   protected override receive(chunk: Buffer): boolean {
-    const body = chunk.subarray(0, this.#bodyBytes);
-    this.#bodyBytes -= body.length;
-    return body.length === 0 ? true : super.receive(body);
+    if (chunk.length > this.#bodyBytes) {
+      this.destroy(new RuntimeError('BKR_ERR_RELAYED_BODY', this.#contentLength));
+      return false;
+    }
+    this.#bodyBytes -= chunk.length;
+    return super.receive(chunk);
   }
 
   override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: WriteCallback): void {

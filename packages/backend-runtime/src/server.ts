@@ -223,6 +223,7 @@ export class HandoverServer extends Server {
 /** Errors somebody must act on; the others are the client's or the sender's doing and are counted and emitted only. */
 const LOGGED = new Set<RuntimeErrorCode>([
   'BKR_ERR_BODY_LOST',
+  'BKR_ERR_RELAYED_BODY',
   'BKR_ERR_MIDDLEWARE',
   'BKR_ERR_MIDDLEWARE_TIMEOUT',
 ]);
