@@ -45,7 +45,7 @@ function adoptFull({ passedFd }: FullHandover, facts: ConnectionFacts, options: 
     passedFd,
     (fd) => new HandoverSocket(socketFacts(facts), options, { fd, ...bufferSize(options) }),
   );
-  if (options.tcpKeepAlive) socket.setKeepAlive(true, options.tcpKeepAliveInitialDelayMs);
+  applyOptions(socket, options);
   return { socket, writeFd };
 }
 
@@ -71,7 +71,7 @@ function adoptPartial(
       // The public module closes for either end of the client; the answer may still be wanted.
       isPeerGone: () => version === 1 && isPeerGone(sourceFd),
     });
-    if (options.tcpKeepAlive) socket.setKeepAlive(true, options.tcpKeepAliveInitialDelayMs);
+    applyOptions(socket, options);
     return { socket, writeFd };
   } catch (error) {
     sink.destroy();
@@ -137,12 +137,17 @@ function own<T extends Socket>(passedFd: PassedFd, makeSocket: (fd: number) => T
   }
 }
 
-/** The web server's settings do not fit a socket that Node.js writes: nginx corks, and leaves Nagle's algorithm on. */
-function tuneTcp(fd: number, { noDelay, tcpUserTimeoutMs }: ResolvedOptions): void {
+/** As net.Server does; through the socket, so that it knows what a later `setNoDelay(false)` changes. */
+function applyOptions(socket: Socket, options: ResolvedOptions): void {
+  if (options.noDelay) socket.setNoDelay(true);
+  if (options.tcpKeepAlive) socket.setKeepAlive(true, options.tcpKeepAliveInitialDelayMs);
+}
+
+/** The web server's settings do not fit a socket that Node.js writes: nginx corks. */
+function tuneTcp(fd: number, { tcpUserTimeoutMs }: ResolvedOptions): void {
   const { setOption, constants } = native();
   try {
     setOption(fd, constants.IPPROTO_TCP, constants.TCP_CORK, 0);
-    if (noDelay) setOption(fd, constants.IPPROTO_TCP, constants.TCP_NODELAY, 1);
     if (tcpUserTimeoutMs > 0) {
       setOption(fd, constants.IPPROTO_TCP, constants.TCP_USER_TIMEOUT, tcpUserTimeoutMs);
     }

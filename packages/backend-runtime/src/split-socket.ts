@@ -94,6 +94,8 @@ export class SplitSocket extends HandoverSocket {
       this.#refreshTimeout();
       return true;
     }
+    // net.Socket says whether there was an error where it has a handle.
+    if (event === 'close') return super.emit(event, this.errored !== null);
     return super.emit(event as string, ...args);
   }
 
@@ -188,7 +190,7 @@ const accessors: Record<string, (socket: SplitSocket) => unknown> = {
   localFamily: localPart('family'),
   bytesRead: (socket) => socket.sourceBytes,
   bytesWritten: (socket) => socket.sinkBytes,
-  pending: () => false,
+  pending: (socket) => socket.destroyed,
 };
 
 for (const [name, read] of Object.entries(accessors)) {
