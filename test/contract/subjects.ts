@@ -57,7 +57,7 @@ const node: Subject = {
   create: ({ keepAlive, ...options }, listener) =>
     createHttpServer(typeof keepAlive === 'boolean' ? { ...options, keepAlive } : options, listener),
   async start(t, listener, options = {}, configure = () => {}) {
-    const server = this.create(options, listener);
+    const server = this.create(options, reporting(t, listener));
     configure(server);
     const sockets = new Set<Socket>();
     server.on('connection', (socket: Socket) => {
@@ -84,7 +84,7 @@ function handover(name: string, gatewayOptions: GatewayOptions): Subject {
     isRelay: gatewayOptions.kind === 'relay',
     create: (options, listener) => createServer({ ...LIKE_NODE, ...options }, listener),
     async start(t, listener, options = {}, configure = () => {}) {
-      const server = this.create(options, listener);
+      const server = this.create(options, reporting(t, listener));
       configure(server);
       server.listen({ path: temporaryPath(t) });
       await once(server, 'listening');
@@ -136,6 +136,20 @@ export async function stop(server: Server): Promise<void> {
   const closed = once(server, 'close');
   server.destroy();
   await closed;
+}
+
+/** A listener that fails lets go of its client, so that the test ends; the other tests of the process go on. */
+function reporting(t: ExecutionContext, listener: RequestListener | undefined): RequestListener | undefined {
+  if (listener === undefined) return undefined;
+  return async (request, response) => {
+    try {
+      await listener(request, response);
+    } catch (error) {
+      request.socket.destroy();
+      // An assertion has failed the test already; throwing it again would end the process.
+      if (!(error instanceof Error && error.name === 'TestFailure')) t.log('the listener failed:', error);
+    }
+  };
 }
 
 function running(
