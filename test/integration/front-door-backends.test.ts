@@ -83,7 +83,7 @@ test('HEAD gets the head of that answer only', async (t) => {
   );
 });
 
-test('a backend that refuses: 503, and the client was not touched', async (t) => {
+test('a backend that refuses, also when it is asked once more: 503, and the client was not touched', async (t) => {
   let refused = 0;
   const backend = await CollectingBackend.listen({
     refuse: () => {
@@ -94,7 +94,7 @@ test('a backend that refuses: 503, and the client was not touched', async (t) =>
   t.teardown(() => backend.close());
   const { port, handoverErrors } = await start(t, backend.path);
   t.regex(await ask(port), /^HTTP\/1\.1 503 /);
-  t.is(refused, 1);
+  t.is(refused, 2);
   t.deepEqual(handoverErrors, ['FDPASS_ERR_REFUSED']);
 });
 

@@ -34,17 +34,25 @@ const SHORTAGES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', '
 const SHORTAGE_RETRY_MS = 50;
 
 /**
+ * Those that refused are asked once more in the end.
  * @returns undefined if a backend took the client: our copy must be closed and the socket left alone. Else the last refusal:
  * nothing of the client was touched.
  */
 export async function handOver(offer: Offer): Promise<Refusal | undefined> {
   let last: Refusal | undefined;
+  const refusing: Backend[] = [];
   for (const backend of offer.backends) {
     const refusal = await offerTo(backend, offer);
     if (refusal === undefined) return undefined;
     last = refusal;
-    if (offer.cancelled()) break;
+    if (offer.cancelled()) return last;
     offer.onRefusal(refusal);
+    if (refusal.code === 'FDPASS_ERR_REFUSED') refusing.push(backend);
+  }
+  // One that drains refuses what waits in its accept queue: after a takeover its successor listens on the same path.
+  for (const backend of refusing) {
+    if ((await offerTo(backend, offer)) === undefined) return undefined;
+    if (offer.cancelled()) break;
   }
   return last;
 }
