@@ -49,7 +49,7 @@ class ChunkedDecoder {
       this.#state = 'size';
     } else if (this.#state === 'size') {
       this.#remaining = Number.parseInt(line, 16);
-      this.#state = this.#remaining === 0 ? 'trailer' : 'data';
+      this.#state = this.#remaining > 0 ? 'data' : 'trailer';
     }
   }
 }

@@ -66,6 +66,11 @@ const answers: [title: string, written: string, expected: string][] = [
     lines('Status: 200 OK', 'X-Status: 7', ''),
   ],
   [
+    'what is announced as chunks and is none: nothing of it can be told from framing',
+    `${lines('HTTP/1.1 200 OK', 'Transfer-Encoding: chunked', '')}plain text\r\n`,
+    lines('Status: 200 OK', ''),
+  ],
+  [
     'no HTTP answer at all',
     `${lines('SSH-2.0-x', 'Content-Type: text/plain', '')}x`,
     `${lines('Status: 502', 'Content-Type: text/plain', '')}x`,
