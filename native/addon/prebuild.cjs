@@ -4,13 +4,15 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const prebuildify = require('prebuildify');
-const { copySources, headersPrefix } = require('./build-inputs.cjs');
+const { copySources, headersPrefix, nodeGyp } = require('./build-inputs.cjs');
 
 // prebuildify would download headers, and its rebuild would empty the build folder that is in use.
 process.env.npm_config_nodedir = headersPrefix();
 const work = fs.mkdtempSync(path.join(os.tmpdir(), 'fdpass-prebuild-'));
 copySources(work);
-prebuildify({ cwd: work, out: __dirname, napi: true, strip: true, quiet: true }, (error) => {
+// In the workspace node-gyp is a program of its own, not a script for Node.js.
+const [program] = nodeGyp();
+prebuildify({ cwd: work, out: __dirname, napi: true, strip: true, nodeGyp: program }, (error) => {
   fs.rmSync(work, { recursive: true, force: true });
   if (error) {
     process.stderr.write(`@fdpass/native could not be prebuilt: ${error.message}.\n`);

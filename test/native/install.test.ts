@@ -1,5 +1,5 @@
 // The install script of the addon, each time in a copy: from a prebuild, from source, and on a machine that lacks something.
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import {
   appendFileSync,
   cpSync,
@@ -24,6 +24,8 @@ const root = fileURLToPath(new URL('../../../', import.meta.url));
 const addon = join('native', 'addon');
 const binaryPath = join('build', 'Release', 'fdpass_native.node');
 const prebuiltFolder = join('prebuilds', `linux-${process.arch}`);
+/** Two builds, on a machine that is busy with other things. */
+const BUILD_TIMEOUT_MS = 600_000;
 const noTools = '/nonexistent';
 
 /** A folder with what the package contains, and beside it what a workspace has installed. @returns the package's folder */
@@ -49,21 +51,31 @@ interface Run {
   stderr: string;
 }
 
-function run(folder: string, command: readonly string[], env: Record<string, string> = {}): Run {
+function run(folder: string, command: readonly string[], env: Record<string, string> = {}): Promise<Run> {
   const [file, ...args] = command;
-  const { status, stdout, stderr } = spawnSync(file!, args, {
+  const child = spawn(file!, args, {
     cwd: folder,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
-    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
-  return { status, stdout, stderr };
+  const answer: Run = { status: null, stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    answer.stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    answer.stderr += text;
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (status) => resolve({ ...answer, status }));
+  });
 }
 
-const install = (folder: string, env: Record<string, string> = {}): Run =>
+const install = (folder: string, env: Record<string, string> = {}): Promise<Run> =>
   run(folder, [process.execPath, 'install.cjs'], env);
 
 /** Loads the package as a user of it would. */
-const load = (folder: string): Run => {
+const load = (folder: string): Promise<Run> => {
   const script =
     "import('./dist/index.js').then(({ loadNative }) => console.log(typeof loadNative().FdListener))";
   return run(folder, [process.execPath, '-e', script]);
@@ -77,28 +89,29 @@ function refused(t: ExecutionContext, { status, stdout, stderr }: Run, sentence:
   t.is(status, 1);
 }
 
-test.serial('builds from source quietly, once, and again only when a source changes', (t) => {
+test.serial('builds from source quietly, once, and again only when a source changes', async (t) => {
+  t.timeout(BUILD_TIMEOUT_MS);
   const folder = copy(t);
-  t.deepEqual(install(folder), { status: 0, stdout: '', stderr: '' });
-  t.is(load(folder).stdout, 'function\n');
+  t.deepEqual(await install(folder), { status: 0, stdout: '', stderr: '' });
+  t.is((await load(folder)).stdout, 'function\n');
   t.deepEqual(readdirSync(join(folder, 'build')).sort(), ['Release', 'fdpass.stamp']);
   const built = statSync(join(folder, binaryPath));
 
   t.deepEqual(
-    install(folder, { PATH: noTools }),
+    await install(folder, { PATH: noTools }),
     { status: 0, stdout: '', stderr: '' },
     'nothing to do needs no tool',
   );
   t.is(statSync(join(folder, binaryPath)).ino, built.ino);
 
   appendFileSync(join(folder, 'src', 'addon.cc'), '\nthis is no C++\n');
-  const broken = install(folder);
+  const broken = await install(folder);
   t.is(broken.status, 1);
   t.regex(broken.stderr, /addon\.cc:\d+/, 'the log of a build that fails is shown');
   t.regex(broken.stderr, /\n@fdpass\/native could not be built: [^\n]+\n$/);
   t.notRegex(broken.stderr, /install-binary/);
   t.is(statSync(join(folder, binaryPath)).ino, built.ino, 'the working binary stays');
-  t.is(load(folder).status, 0);
+  t.is((await load(folder)).status, 0);
   t.deepEqual(
     readdirSync(join(folder, 'build')).sort(),
     ['Release', 'fdpass.stamp'],
@@ -109,45 +122,48 @@ test.serial('builds from source quietly, once, and again only when a source chan
   mkdirSync(join(prebuilt, prebuiltFolder), { recursive: true });
   renameSync(join(folder, binaryPath), join(prebuilt, prebuiltFolder, '@fdpass+native.node'));
   t.deepEqual(
-    install(prebuilt, { PATH: noTools }),
+    await install(prebuilt, { PATH: noTools }),
     { status: 0, stdout: '', stderr: '' },
     'a prebuild needs no tool',
   );
   t.false(existsSync(join(prebuilt, 'build')));
-  t.is(load(prebuilt).stdout, 'function\n');
+  t.is((await load(prebuilt)).stdout, 'function\n');
 });
 
-test.serial('prebuild.cjs makes a binary that installs without a compiler, and leaves build/ alone', (t) => {
-  const folder = copy(t);
-  cpSync(join(root, addon, 'prebuild.cjs'), join(folder, 'prebuild.cjs'));
-  mkdirSync(join(folder, 'build'));
-  const { status, stderr } = run(folder, [process.execPath, 'prebuild.cjs']);
-  t.is(stderr, '');
-  t.is(status, 0);
-  t.deepEqual(readdirSync(join(folder, prebuiltFolder)), ['@fdpass+native.node']);
-  t.deepEqual(readdirSync(join(folder, 'build')), []);
-  rmSync(join(folder, 'build'), { recursive: true });
-  t.deepEqual(install(folder, { PATH: noTools }), { status: 0, stdout: '', stderr: '' });
-  t.is(load(folder).stdout, 'function\n');
-});
+test.serial(
+  'prebuild.cjs makes a binary that installs without a compiler, and leaves build/ alone',
+  async (t) => {
+    t.timeout(BUILD_TIMEOUT_MS);
+    const folder = copy(t);
+    cpSync(join(root, addon, 'prebuild.cjs'), join(folder, 'prebuild.cjs'));
+    mkdirSync(join(folder, 'build'));
+    const { status, stderr } = await run(folder, [process.execPath, 'prebuild.cjs']);
+    t.is(status, 0, stderr);
+    t.deepEqual(readdirSync(join(folder, prebuiltFolder)), ['@fdpass+native.node']);
+    t.deepEqual(readdirSync(join(folder, 'build')), []);
+    rmSync(join(folder, 'build'), { recursive: true });
+    t.deepEqual(await install(folder, { PATH: noTools }), { status: 0, stdout: '', stderr: '' });
+    t.is((await load(folder)).stdout, 'function\n');
+  },
+);
 
-test.serial('a prebuild that does not load is no reason not to build', (t) => {
+test.serial('a prebuild that does not load is no reason not to build', async (t) => {
   const folder = copy(t);
   mkdirSync(join(folder, prebuiltFolder), { recursive: true });
   writeFileSync(join(folder, prebuiltFolder, '@fdpass+native.node'), 'for another machine');
-  refused(t, install(folder, { PATH: noTools }), /the build lacks g\+\+ and make and python3/);
+  refused(t, await install(folder, { PATH: noTools }), /the build lacks g\+\+ and make and python3/);
 });
 
-test.serial('a machine without a compiler, make or python3 is told which it lacks', (t) => {
+test.serial('a machine without a compiler, make or python3 is told which it lacks', async (t) => {
   const folder = copy(t);
   refused(
     t,
-    install(folder, { PATH: noTools }),
+    await install(folder, { PATH: noTools }),
     /lacks g\+\+ and make and python3: install g\+\+, make and python3/,
   );
-  refused(t, install(folder, { CXX: 'no-such-compiler -O2' }), /lacks no-such-compiler:/);
-  refused(t, install(folder, { MAKE: 'no-such-make' }), /lacks no-such-make:/);
-  refused(t, install(folder, { PYTHON: 'no-such-python' }), /lacks no-such-python:/);
+  refused(t, await install(folder, { CXX: 'no-such-compiler -O2' }), /lacks no-such-compiler:/);
+  refused(t, await install(folder, { MAKE: 'no-such-make' }), /lacks no-such-make:/);
+  refused(t, await install(folder, { PYTHON: 'no-such-python' }), /lacks no-such-python:/);
   t.false(existsSync(join(folder, 'build')));
 });
 
@@ -157,7 +173,7 @@ needs(
   privilege('sysAdmin'),
 )(
   'a machine without the headers of Node.js is told which package has them, and nothing is downloaded',
-  (t) => {
+  async (t) => {
     const folder = copy(t);
     const own = join(dirname(dirname(process.execPath)), 'include', 'node');
     const hide = [own, '/usr/include/node']
@@ -165,7 +181,7 @@ needs(
       .map((headers) => `mount -t tmpfs none '${headers}'`);
     // Without a network a download would fail with another message.
     const script = [...hide, `exec '${process.execPath}' install.cjs`].join(' && ');
-    const answer = run(folder, ['unshare', '--mount', '--net', 'sh', '-c', script]);
+    const answer = await run(folder, ['unshare', '--mount', '--net', 'sh', '-c', script]);
     refused(
       t,
       answer,
@@ -183,9 +199,9 @@ for (const [title, change, sentence] of [
   ['Node.js 20.18', withVersion('20.18.3'), /needs Node\.js 20\.19 or newer: this is 20\.18\.3\./],
   ['Node.js 0.12', withVersion('0.12.18'), /needs Node\.js 20\.19 or newer: this is 0\.12\.18\./],
 ] as const) {
-  test.serial(`${title} is refused in one sentence`, (t) => {
+  test.serial(`${title} is refused in one sentence`, async (t) => {
     const folder = copy(t);
-    refused(t, run(folder, [process.execPath, '-e', `${change}; require('./install.cjs')`]), sentence);
+    refused(t, await run(folder, [process.execPath, '-e', `${change}; require('./install.cjs')`]), sentence);
   });
 }
 
@@ -193,14 +209,15 @@ function withVersion(version: string): string {
   return `Object.defineProperty(process, 'versions', { value: { node: '${version}' } })`;
 }
 
-test.serial('the gate is written in old JavaScript', (t) => {
+test.serial('the gate is written in old JavaScript', async (t) => {
   const text = readFileSync(join(root, addon, 'install.cjs'), 'utf8').replace(/^\/\/.*$/gm, '');
   t.notRegex(text, /=>|`|\b(const|let|class|async|await)\b|\?\.|\?\?|\.\.\.|node:/);
 });
 
-test('what cannot be loaded says what to do', (t) => {
+test('what cannot be loaded says what to do', async (t) => {
   const folder = copy(t);
   const script =
     "import('./dist/index.js').then(({ loadNative }) => loadNative()).catch((error) => console.log(error.code, error.message))";
-  t.regex(run(folder, [process.execPath, '-e', script]).stdout, /^ERR_FDPASS_ADDON .*node install\.cjs/);
+  const { stdout } = await run(folder, [process.execPath, '-e', script]);
+  t.regex(stdout, /^ERR_FDPASS_ADDON .*node install\.cjs/);
 });
