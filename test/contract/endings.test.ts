@@ -1,7 +1,7 @@
 // How connections end before their time: clients that half-close, leave or reset in the middle of a request or an answer, and
 // what request and response say about it.
 import { once } from 'node:events';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
@@ -10,13 +10,11 @@ import { guardDescriptors } from '../helpers/descriptors.js';
 import { RawClient } from '../helpers/raw-client.js';
 import { until } from '../helpers/until.js';
 import { exchange, readAnswer } from './answer-reader.js';
-import { connectionSubjects, subjects } from './subjects.js';
+import { connectionSubjects, type Subject, subjects } from './subjects.js';
 
 guardDescriptors(test);
 
 const GET = 'GET / HTTP/1.1\r\nHost: example.test\r\n\r\n';
-
-const subject = (name: string) => subjects.find((each) => each.name === name) as (typeof subjects)[number];
 
 /** What happened to a request and its response, in order. */
 function record(request: IncomingMessage, response: ServerResponse): string[] {
@@ -30,64 +28,67 @@ function record(request: IncomingMessage, response: ServerResponse): string[] {
   return events;
 }
 
-/** Answers GET with 'answer', later than the end of the client can have come. */
-function answersLate(t: ExecutionContext): (request: IncomingMessage, response: ServerResponse) => void {
-  return async (request, response) => {
+/** Answers once the end of the client has come, as far as that can be seen here. */
+const answersAfterTheEnd =
+  (isEndSeen: boolean): RequestListener =>
+  (request, response) => {
+    const answer = (): unknown => response.end('answer');
     request.resume();
-    await once(request, 'end');
-    setTimeout(() => response.end('answer'), 50);
-    t.pass();
+    if (isEndSeen) request.socket.once('end', answer);
+    else setTimeout(answer, 50);
   };
-}
 
-for (const { start, name, kind } of connectionSubjects) {
+for (const running of connectionSubjects) {
+  const { name, kind } = running;
+  /** The end of the client is withheld while an answer is due. */
+  const isWithheld = kind === 'partial';
+
   const sendAndEnd = async (
     t: ExecutionContext,
-    isHalfOpenAllowed: boolean,
-    request = GET,
+    bytes: string,
+    httpAllowHalfOpen: boolean,
   ): Promise<RawClient> => {
-    const { connect } = await start.call(subject(name), t, answersLate(t), {}, (server) => {
-      Object.assign(server, { httpAllowHalfOpen: isHalfOpenAllowed });
+    const { connect } = await running.start(t, answersAfterTheEnd(!isWithheld), {}, (server) => {
+      Object.assign(server, { httpAllowHalfOpen });
     });
     const client = await connect();
-    await client.send(request);
+    await client.send(bytes);
     client.socket.end();
     return client;
   };
 
-  if (kind === 'partial') {
+  if (isWithheld) {
     test(`${name}: a client that ends its side after the request gets its answer`, async (t) => {
-      t.is((await readAnswer(await sendAndEnd(t, false))).body, 'answer');
+      t.is((await readAnswer(await sendAndEnd(t, GET, false))).body, 'answer');
+    });
+
+    test(`${name}: a client that ends its side after three pipelined requests gets three answers`, async (t) => {
+      const client = await sendAndEnd(t, GET.repeat(3), false);
+      t.is((await client.readToEnd()).match(/\r\n\r\nanswer/g)?.length, 3);
     });
   } else {
     test(`${name}: a client that ends its side after the request is closed`, async (t) => {
-      t.is(await (await sendAndEnd(t, false)).readToEnd(), '');
+      t.is(await (await sendAndEnd(t, GET, false)).readToEnd(), '');
     });
   }
 
   test(`${name}: a client that ends its side gets its answer with httpAllowHalfOpen`, async (t) => {
-    const client = await sendAndEnd(t, true);
+    const client = await sendAndEnd(t, GET, true);
     t.is((await readAnswer(client)).body, 'answer');
     t.is(await client.readToEnd(), '');
   });
 
   test(`${name}: a client that ends its side after three pipelined requests gets three answers with httpAllowHalfOpen`, async (t) => {
-    const client = await sendAndEnd(t, true, GET.repeat(3));
+    const client = await sendAndEnd(t, GET.repeat(3), true);
     t.is((await client.readToEnd()).match(/\r\n\r\nanswer/g)?.length, 3);
   });
 }
 
-test('partial: a client that ends its side after three pipelined requests gets three answers', async (t) => {
-  const { connect } = await subject('partial').start(t, answersLate(t));
-  const client = await connect();
-  await client.send(GET.repeat(3));
-  client.socket.end();
-  t.is((await client.readToEnd()).match(/\r\n\r\nanswer/g)?.length, 3);
-});
+const relay = subjects.find(({ isRelay }) => isRelay) as Subject;
 
 for (const [what, request] of Object.entries({ 'no body': '', 'a body': 'body' })) {
   test(`relay: a sender that ends its side after a request with ${what} gets its answer`, async (t) => {
-    const { server } = await subject('relay').start(t, answersLate(t));
+    const { server } = await relay.start(t, answersAfterTheEnd(false));
     const sender = await RawClient.connect(server.address() as string);
     const headers: [string, string][] = [
       ['REQUEST_METHOD', 'POST'],

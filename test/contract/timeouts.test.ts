@@ -113,19 +113,19 @@ for (const subject of subjects) {
     let timedOutAfter = -1;
     let pieces = 0;
     const { connect } = await subject.start(t, async ({ socket }, response) => {
-      socket.setTimeout(150);
+      socket.setTimeout(400);
       // The server destroys the connection only if nobody listens.
       response.on('timeout', () => {
         timedOutAfter = pieces;
         response.end('timeout');
       });
-      for (; pieces < 10; pieces++) {
+      for (; pieces < 30; pieces++) {
         response.write('piece ');
-        await delay(40);
+        await delay(20);
       }
     });
     t.true((await exchange(await connect(), GET)).body.endsWith('piece timeout'));
-    t.is(timedOutAfter, 10);
+    t.is(timedOutAfter, 30);
   });
 
   test(`${subject.name}: server.timeout spares one large answer that a slow client takes bit by bit`, async (t) => {
@@ -135,7 +135,7 @@ for (const subject of subjects) {
       (_request, response) => response.end(bytes),
       {},
       (server) => {
-        server.setTimeout(150);
+        server.setTimeout(400);
       },
     );
     const [response] = await once(httpRequest(url).end(), 'response');
@@ -157,7 +157,7 @@ for (const subject of connectionSubjects) {
         bytes += chunk.length;
       });
       request.on('error', () => {});
-      request.socket.setTimeout(150);
+      request.socket.setTimeout(400);
       response.on('timeout', () => {
         timedOutAfter = bytes;
         response.writeHead(408, { Connection: 'close' }).end();
@@ -165,12 +165,12 @@ for (const subject of connectionSubjects) {
     });
     const client = await connect();
     await client.send(BEGUN_POST);
-    for (let nth = 0; nth < 10; nth++) {
-      await delay(40);
+    for (let nth = 0; nth < 30; nth++) {
+      await delay(20);
       await client.send('more');
     }
     t.is((await readAnswer(client)).status, 408);
-    t.is(timedOutAfter, 50);
+    t.is(timedOutAfter, 130);
   });
 
   test(`${subject.name}: socket.setTimeout(0) takes the timeout back`, async (t) => {
