@@ -3,9 +3,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { guardDescriptors } from '../helpers/descriptors.js';
 import { needs, program } from '../helpers/requirements.js';
 import { DocumentRun } from './document-run.js';
 import { type Block, type Document, documents, root } from './markdown.js';
+
+guardDescriptors(test);
 
 const RUN_MARKS = new Set(['file', 'run', 'start', 'prints']);
 /** Of the other tests in this folder. */

@@ -107,6 +107,12 @@ test('configuration.md names the options a server takes from the receiver', (t) 
   t.deepEqual(named, picked);
 });
 
+test('protocol.md has the default limits', (t) => {
+  const text = readFileSync(join(root, 'docs', 'protocol.md'), 'utf8');
+  const limits = /^## Limits\n(.*?)^## /ms.exec(text)?.[1] ?? '';
+  for (const value of Object.values(wireLimits())) t.regex(limits, new RegExp(`\\| ${value} +\\|`));
+});
+
 /** What applies the options of an interface; it throws for a value out of bounds. */
 const APPLY: Readonly<Record<string, (options: Record<string, number>) => unknown>> = {
   HandoverOptions: (options) => resolveOptions(options as HandoverOptions),
