@@ -6,7 +6,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { CgiAnswer } from '#runtime/cgi-answer.js';
 
-const timeBoxMs = Number(process.env.FUZZ_MS ?? 3000);
+const timeBoxMs = Number(process.env.FUZZ_MS ?? 2000);
 
 /** Status codes whose answers have no body. */
 const BODILESS = new Set([204, 304]);

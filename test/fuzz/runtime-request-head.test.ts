@@ -9,7 +9,7 @@ import { SINGLETON_NAMES } from '#scgi/scgi-headers.js';
 import { type RequestReading, readByNode } from '../helpers/node-reading.js';
 import { type Entries, standIn } from '../helpers/stand-in-handover.js';
 
-const timeBoxMs = Number(process.env.FUZZ_MS ?? 3000);
+const timeBoxMs = Number(process.env.FUZZ_MS ?? 2000);
 
 async function holds<T extends unknown[]>(
   t: ExecutionContext,
