@@ -54,9 +54,13 @@ export class Connection {
     }
   }
 
-  /** The answer under way is the last one; an idle connection is for the server to close. */
+  /** The latest answer under way is the last one; an idle connection is for the server to close. */
   closeAfterAnswer(): void {
     this.#isClosing = true;
+    const last = [...this.#unanswered.keys()].at(-1);
+    if (last === undefined) return;
+    this.#hasSaidClose = true;
+    last.shouldKeepAlive = false;
   }
 
   /** The socket is closed: http.Server says nothing of answers that were still queued behind others. */
