@@ -29,6 +29,11 @@ export class WireSender {
     });
   }
 
+  /** The same without letting the loop turn. @throws if the connection does not take all of it */
+  sendAtOnce(bytes: Uint8Array, fd: number): void {
+    if (native.sendFds(this.fd, bytes, [fd]) !== bytes.length) throw new Error('the connection is full');
+  }
+
   /** Resolves when the other side has read everything sent so far. */
   async isRead(): Promise<void> {
     await until('the receiver has read what was sent', () => native.writeQueueBytes(this.fd) === 0);
