@@ -46,3 +46,11 @@ test('the variables in protocol.md are those the source knows', (t) => {
   t.true(named.length > 0);
   for (const name of new Set(named)) t.true(source.includes(`'${name.slice(1, -1)}'`), name);
 });
+
+test('operations.md names the errors a server logs', (t) => {
+  const source = readFileSync(join(root, 'packages/backend-runtime/src/server.ts'), 'utf8');
+  const logged = /const LOGGED = [^(]*\(\[([^\]]*)\]/.exec(source)?.[1]?.match(/BKR_\w+/g);
+  const operations = all.find(({ path }) => path === 'docs/operations.md')?.text ?? '';
+  const named = /what somebody should act on: ([^.]*)\./.exec(operations)?.[1]?.match(/BKR_\w+/g);
+  t.deepEqual(named?.sort(), logged?.sort());
+});
