@@ -13,7 +13,9 @@ guardDescriptors(test);
 const RUN_MARKS = new Set(['file', 'run', 'start', 'prints']);
 /** Of the other tests in this folder. */
 const OTHER_MARKS = new Set(['given', 'tree']);
-const withCurl = needs(test, program('curl'));
+
+/** What blocks use and a machine may lack. */
+const PROGRAMS = ['curl', 'python3'];
 
 const all = documents();
 const runnable = all.filter(({ blocks }) => blocks.some(({ mark }) => RUN_MARKS.has(mark?.name ?? '')));
@@ -49,7 +51,9 @@ async function follow(document: Document, reader: DocumentRun): Promise<void> {
 }
 
 for (const document of runnable) {
-  withCurl(`${document.path}: the commands do what it says`, async (t) => {
+  const programs = PROGRAMS.filter((name) => document.blocks.some(({ text }) => text.includes(`${name} `)));
+  const declare = needs(test, ...programs.map((name) => program(name)));
+  declare(`${document.path}: the commands do what it says`, async (t) => {
     const reader = new DocumentRun();
     try {
       await reader.choosePorts(document.blocks.map(({ text }) => text));
