@@ -1,5 +1,6 @@
 // Runs the suites of test/native against an addon built with AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer. All of it
 // happens in a copy of the compiled tree in a temporary folder: the addon in use stays as it is, and its loader needs no switch.
+// Then a few programs of those suites under valgrind, with the addon in use: it also sees memory that was never written.
 //
 // Exit codes: 0 nothing found, 1 found or failed, 77 a tool is missing (the last line on standard error says which).
 // Leaks count when one of our frames is in the stack: what Node.js itself leaves behind (process.exit) is not ours to report.
@@ -97,6 +98,25 @@ function findings(reports) {
   });
 }
 
+/** Too slow for whole suites; these go through the listener, the poller, sendfile, exceptions and a worker. */
+const VALGRIND_PROGRAMS = ['fd-zero.js', 'throwing.js', 'sigpipe.js'];
+
+function runUnderValgrind() {
+  for (const name of VALGRIND_PROGRAMS) {
+    const file = path.join(root, 'build', 'test', 'native', 'children', name);
+    const args = ['--quiet', '--error-exitcode=9', '--smc-check=all-non-file', process.execPath, file];
+    const { status, error, stderr } = spawnSync('valgrind', args, {
+      encoding: 'utf8',
+      env: { ...process.env, NODE_V8_COVERAGE: '' },
+    });
+    if (error)
+      throw new End(MISSING, 'The sanitizers found nothing; valgrind is missing: apt-get install valgrind');
+    if (status === 0) continue;
+    process.stderr.write(stderr);
+    throw new End(1, `valgrind found the problems above in ${name}.`);
+  }
+}
+
 function main() {
   const tree = fs.mkdtempSync(path.join(os.tmpdir(), 'fdpass-sanitized-'));
   const reports = path.join(tree, 'reports');
@@ -110,7 +130,8 @@ function main() {
     for (const text of found) process.stderr.write(`${text}\n\n`);
     if (found.length > 0) throw new End(1, `The sanitizers reported ${found.length} findings, see above.`);
     if (status !== 0) throw new End(1, 'A suite failed under the sanitizers, without a report of theirs.');
-    process.stdout.write('The sanitizers found nothing.\n');
+    runUnderValgrind();
+    process.stdout.write('The sanitizers and valgrind found nothing.\n');
   } finally {
     fs.rmSync(tree, { recursive: true, force: true });
   }

@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url';
  * Positions inside one record of a batch (see {@link FdListener}); a record is `RECORD.STRIDE` 32-bit integers.
  *
  * `FD_COUNT` says how many of `FD_0`, `FD_1` are set (-1 otherwise). `FD_0_FACTS` is what {@link NativeBinding.inspectSocket}
- * would answer for `FD_0`. `PID`, `UID`, `GID` are the sender's, by SO_PEERCRED as of connect.
+ * would answer for `FD_0`, 0 without one. `PID`, `UID`, `GID` are the sender's, by SO_PEERCRED as of connect; ids are unsigned, so
+ * read them as `records[i] >>> 0`.
  */
 export const RECORD = {
   CONNECTION: 0,
@@ -30,7 +31,7 @@ export const RECORD = {
 export const RECORD_FLAG = {
   /** The sender closed its end (or its write side): no more bytes will come. */
   EOF: 1,
-  /** The deadline of this connection passed before the receiver closed or detached it. */
+  /** The deadline of this connection passed before the receiver closed or detached it; what came in time was reported before. */
   TIMEOUT: 2,
   /** recvmsg said MSG_CTRUNC: ancillary data was cut, descriptors were lost. */
   CONTROL_TRUNCATED: 4,
@@ -54,13 +55,16 @@ export const SOCKET_FACT = {
 
 /** What {@link FdListener} is given. All bounds are required: defaults are the receiver's business. */
 export interface FdListenerOptions {
-  /** Most records in one batch, and most connections accepted in one wake-up. */
+  /** Most records in one batch, and most connections accepted in one wake-up: 1 to 4096. */
   maxBatch: number;
-  /** Milliseconds from accept to `close` or `detach` of a connection. */
+  /** Milliseconds from accept to `close` or `detach` of a connection, from 1. */
   messageTimeoutMs: number;
-  /** Accepted connections that wait for their message; at this number accepting pauses. */
+  /** Accepted connections that wait for their message, from 1; at this number accepting pauses. */
   maxPendingConnections: number;
-  /** Descriptors kept free under the soft RLIMIT_NOFILE; with fewer, accepting pauses (in the backlog nothing is lost). */
+  /**
+   * Descriptors kept free under the soft RLIMIT_NOFILE (at most half of it); with fewer, accepting pauses. Receiving pauses when
+   * less than what one message may bring is free: in the backlog and in the socket nothing is lost.
+   */
   minFreeDescriptors: number;
 }
 
@@ -69,7 +73,7 @@ export interface FdListenerStats {
   accepted: number;
   /** Connections accepted and not yet closed or detached. */
   pending: number;
-  /** How often accepting paused for lack of descriptors (EMFILE, ENFILE, headroom). */
+  /** How often accepting or receiving paused for lack of descriptors (EMFILE, ENFILE, headroom). */
   descriptorPauses: number;
   /** How often accepting paused because `maxPendingConnections` was reached. */
   pendingPauses: number;
@@ -84,7 +88,9 @@ export type BatchListener = (bytes: Buffer, records: Int32Array) => void;
 
 /**
  * Accepts connections on a listening UNIX stream socket and receives bytes and descriptors on them.
- * A connection about which the callback does nothing keeps waiting for more bytes until its deadline.
+ * A connection about which the callback does nothing keeps waiting for more bytes until its deadline. Its end, its error and its
+ * deadline are each reported once; it stays until it is closed or detached. Every method may be called from the callback; after
+ * `close` they do nothing. An unknown connection is EBADF.
  */
 export interface FdListener {
   /** Begins (or goes on) accepting. Idempotent. */
@@ -93,7 +99,9 @@ export interface FdListener {
   pause(): void;
   /**
    * Accepts what is in the accept queue until it is empty, then closes the listening descriptor and calls `onDrained`.
-   * Connections still pending afterwards go on until closed, detached or late.
+   * Connections still pending afterwards go on until closed, detached or late. `onDrained` is called from the event loop, and not
+   * at all if `close` comes first.
+   * @throws EBADF on a closed listener
    */
   drain(onDrained: () => void): void;
   /**
@@ -113,10 +121,16 @@ export interface FdListener {
   close(): void;
 }
 
-/** `events`: a set of `READABLE` (1), `WRITABLE` (2), `DISCONNECT` (4). `errno` is 0, or positive when polling itself failed. */
+/**
+ * `events`: a set of `READABLE` (1), `WRITABLE` (2), `DISCONNECT` (4). `errno` is 0, or positive when polling itself failed. A socket in
+ * error (reset by its peer) is reported with every event that was asked for: the next operation on it says which error it is.
+ */
 export type PollCallback = (events: number, errno: number) => void;
 
-/** Readiness of any pollable descriptor on the environment's own loop. Level-triggered. */
+/**
+ * Readiness of any pollable descriptor on the environment's own loop. Level-triggered. Close it before its descriptor is closed or
+ * given to a net.Socket: libuv has one watcher per descriptor.
+ */
 export interface FdPoller {
   /** Polls for `events`; again with other events changes them. */
   start(events: number): void;
@@ -169,7 +183,8 @@ export interface NetworkInterface {
 
 /**
  * What the addon exports. A function that fails throws a system error: an `Error` with `code` ('ENOENT'), `errno` (negative,
- * as Node.js has it) and `syscall`, and where it applies `path` or `address`. Wrong argument types throw a `TypeError`.
+ * as Node.js has it, which also calls EOPNOTSUPP 'ENOTSUP') and `syscall`, and where it applies `path` ('@' for the NUL of an abstract
+ * one), `address` and `port`. Wrong argument types throw a `TypeError`, numbers out of bounds a `RangeError`.
  * Functions that say so answer -1 instead of throwing EAGAIN.
  */
 export interface NativeBinding {
@@ -180,13 +195,13 @@ export interface NativeBinding {
     onBatch: BatchListener,
   ) => FdListener;
   readonly FdPoller: new (
-    /** Borrowed. If something in this loop polls it already (EEXIST) a dup is polled, and closed with the poller. */
+    /** Borrowed, and made nonblocking. If something in this loop polls it already (EEXIST) a dup is polled, and closed with the poller. */
     fd: number,
     callback: PollCallback,
   ) => FdPoller;
 
   // --- ownership
-  /** Takes a descriptor out of the addon's registry: from now on the caller alone must close it. */
+  /** Takes a descriptor out of the addon's registry: from now on the caller alone must close it. Answers `fd`, registered or not. */
   takeFd(fd: number): number;
   /** Closes a descriptor the caller owns, registered or not. EINTR counts as closed (close(2)). */
   closeFd(fd: number): void;
@@ -216,23 +231,28 @@ export interface NativeBinding {
   // --- TCP sockets
   /** Binds (does not listen) a nonblocking TCP socket with SO_REUSEADDR; `address` is an IP literal; '::' is dual-stack. Returns ownership. */
   bindTcp(address: string, port: number): number;
-  /** Borrows. accept4(2); returns ownership of a nonblocking CLOEXEC socket, or -1 for EAGAIN and ECONNABORTED. */
+  /** Borrows. accept4(2); returns ownership of a nonblocking CLOEXEC socket, or -1 for EAGAIN and for a client that is gone. */
   accept(fd: number): number;
 
   // --- bytes. All borrow, none blocks.
-  /** recv(MSG_PEEK). @returns bytes, 0 at the end, -1 for EAGAIN. */
+  /** recv(MSG_PEEK). `target` must not be empty. @returns bytes, 0 at the end, -1 for EAGAIN. */
   peek(fd: number, target: Uint8Array): number;
-  /** recv. @returns bytes, 0 at the end, -1 for EAGAIN. */
+  /** recv. `target` must not be empty. @returns bytes, 0 at the end, -1 for EAGAIN. */
   read(fd: number, target: Uint8Array): number;
   /** send(MSG_NOSIGNAL). @returns bytes written, -1 for EAGAIN. */
   write(fd: number, bytes: Uint8Array): number;
-  /** One sendmsg with `fds` (1 or 2) in SCM_RIGHTS; borrows them. @returns bytes written (may be short), -1 for EAGAIN. */
+  /**
+   * One sendmsg with `fds` (1 or 2) in SCM_RIGHTS; borrows them. `bytes` must not be empty: descriptors travel with the first one.
+   * @returns bytes written (may be short: the rest is written without `fds`), -1 for EAGAIN.
+   * @throws ENOTSUP on a socket that is not AF_UNIX
+   */
   sendFds(fd: number, bytes: Uint8Array, fds: readonly number[]): number;
   /** `how`: 0 SHUT_RD, 1 SHUT_WR, 2 SHUT_RDWR. ENOTCONN is not an error. */
   shutdown(fd: number, how: 0 | 1 | 2): void;
   /**
    * sendfile(2) from `inFd` at `offset` to `outFd`, up to `length` bytes, in the thread pool; stops early at EAGAIN.
-   * Borrows both: they must stay open until the callback. `error` is a system error.
+   * Borrows both and makes `outFd` nonblocking; it works on duplicates, so a descriptor that is closed too early does no harm. A
+   * client that reads as fast as the file comes occupies a thread of the pool for all of `length`. `error` is a system error.
    * @param callback gets the bytes sent and whether it stopped because the socket is full.
    */
   sendfile(
@@ -248,6 +268,7 @@ export interface NativeBinding {
   inspectSocket(fd: number): number;
   localAddress(fd: number): SocketAddress;
   peerAddress(fd: number): SocketAddress;
+  /** SO_PEERCRED. A socket without (TCP) answers pid 0 and ids of 4294967295. */
   peerCredentials(fd: number): PeerCredentials;
   /**
    * The interface the client came in by: the device of the ACK that completed the handshake. 0 if the kernel does not say
@@ -257,7 +278,7 @@ export interface NativeBinding {
   tcpInfo(fd: number): TcpInfo;
   getOption(fd: number, level: number, name: number): number;
   setOption(fd: number, level: number, name: number, value: number): void;
-  /** The name of the TCP upper layer protocol (TCP_ULP): 'tls', or '' for none. */
+  /** The name of the TCP upper layer protocol (TCP_ULP): 'tls', or '' for none, also on a socket that is not TCP. */
   tcpUlp(fd: number): string;
   /** ioctl(SIOCINQ): bytes not yet read. */
   readQueueBytes(fd: number): number;

@@ -2,6 +2,7 @@
 #include "pending_connections.h"
 
 #include <cstdint>
+#include <iterator>
 #include <utility>
 
 namespace fdpass {
