@@ -18,7 +18,10 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
+import { guardDescriptors } from '../helpers/descriptors.js';
 import { needs, privilege, program } from '../helpers/requirements.js';
+
+guardDescriptors(test);
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const addon = join('native', 'addon');
