@@ -83,6 +83,7 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   readonly #counts = { full: 0, partial: 0, relay: 0, refused: 0 };
   readonly #errors: Partial<Record<WireErrorCode, number>> = {};
   #state: 'idle' | 'listening' | 'draining' | 'drained' = 'idle';
+  #isUnref = false;
   #listener: FdListener | undefined;
   #place: UnixListener | undefined;
 
@@ -137,6 +138,7 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
     this.#place = place;
     this.#listener = listener;
     this.#state = 'listening';
+    if (this.#isUnref) listener.unref();
     process.nextTick(() => {
       if (this.#listener !== listener || !this.listening) return;
       this.emit('listening');
@@ -167,11 +169,15 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
     this.#finish();
   }
 
+  /** Undoes `unref()`. */
   ref(): void {
+    this.#isUnref = false;
     this.#listener?.ref();
   }
 
+  /** Lets the process end while this receiver listens; before `listen()`, too, as net.Server has it. */
   unref(): void {
+    this.#isUnref = true;
     this.#listener?.unref();
   }
 
@@ -224,8 +230,8 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
     };
     const sender = {
       pid: field(record, RECORD.PID),
-      uid: field(record, RECORD.UID),
-      gid: field(record, RECORD.GID),
+      uid: field(record, RECORD.UID) >>> 0,
+      gid: field(record, RECORD.GID) >>> 0,
     };
     let message: Message | undefined;
     try {
