@@ -24,6 +24,8 @@ export class PassingGateway implements Gateway {
   readonly #listener: TcpListener;
   /** Their head is not whole yet. */
   readonly #clients = new Map<PassedFd, FdPoller>();
+  /** Being handed over. */
+  readonly #passes = new Set<Promise<void>>();
   readonly #sockets = new Set<Socket>();
 
   static async open(path: string, options: PassingOptions): Promise<PassingGateway> {
@@ -52,6 +54,7 @@ export class PassingGateway implements Gateway {
       client.close();
     }
     this.#clients.clear();
+    await Promise.all(this.#passes);
     await Promise.all(
       [...this.#sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve).destroy())),
     );
@@ -76,9 +79,12 @@ export class PassingGateway implements Gateway {
       }
       poller.close();
       this.#clients.delete(client);
-      if (head === undefined) client.close();
-      // A backend that is down, or again a client that is gone.
-      else this.#pass(client, head, buffer.subarray(head.headBytes, length)).catch(() => client.close());
+      if (head === undefined) return client.close();
+      const pass = this.#pass(client, head, buffer.subarray(head.headBytes, length))
+        // A backend that is down, or again a client that is gone.
+        .catch(() => client.close())
+        .finally(() => this.#passes.delete(pass));
+      this.#passes.add(pass);
     });
     this.#clients.set(client, poller);
     poller.start(native().constants.READABLE);
@@ -129,7 +135,7 @@ export class PassingGateway implements Gateway {
     reader.on('error', () => connection.destroy());
     connection.on('error', () => reader.destroy());
     connection.on('close', () => reader.destroy());
-    connection.on('end', () => reader.destroy());
+    connection.on('end', () => connection.destroy());
     connection.resume();
     reader.resume();
   }

@@ -1,9 +1,10 @@
 // A web server's part in a relay: HTTP on one side, plain SCGI on the other, as nginx's scgi_pass does it (the request body
 // is buffered and de-chunked, the answer is CGI).
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, connect, type Socket } from 'node:net';
+import { type AddressInfo, Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { encodeMessage } from '@fdpass/scgi-fdpass';
+import { native } from '../native.js';
 import type { Gateway } from './index.js';
 
 const HEAD_END = '\r\n\r\n';
@@ -44,10 +45,10 @@ async function relay(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const backend = connect({ path, allowHalfOpen: true });
-  backend.on('error', () => response.destroy());
-  response.on('close', () => backend.destroy());
   try {
+    const backend = connectUnix(path);
+    backend.on('error', () => response.destroy());
+    response.on('close', () => backend.destroy());
     const body = await buffer(request);
     backend.write(scgiMessage(request, body, variables));
     await relayAnswer(backend, response);
@@ -55,6 +56,15 @@ async function relay(
     response.destroy();
   }
 }
+
+/** Abstract paths, too: net.connect() of Node.js 20 does not reach them. @throws ECONNREFUSED, ENOENT, EAGAIN */
+const connectUnix = (path: string): Socket =>
+  new Socket({
+    fd: native().takeFd(native().connectUnix(path)),
+    readable: true,
+    writable: true,
+    allowHalfOpen: true,
+  });
 
 function scgiMessage(
   request: IncomingMessage,
