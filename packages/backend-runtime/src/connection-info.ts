@@ -86,7 +86,7 @@ export class ConnectionFacts {
   constructor(handover: Handover, descriptor: () => number | undefined) {
     this.#handover = handover;
     this.#descriptor = descriptor;
-    this.client = addressFrom(handover, 'REMOTE_ADDR', 'REMOTE_PORT') ?? UNKNOWN;
+    this.client = addressFrom(handover.headers, 'REMOTE_ADDR', 'REMOTE_PORT') ?? UNKNOWN;
     this.tls = tlsFacts(handover);
   }
 
@@ -110,7 +110,7 @@ export class ConnectionFacts {
   get local(): SocketAddress | undefined {
     this.#local ??=
       this.#handover.kind === 'relay'
-        ? addressFrom(this.#handover, 'SERVER_ADDR', 'SERVER_PORT')
+        ? addressFrom(this.#handover.headers, 'SERVER_ADDR', 'SERVER_PORT')
         : this.#ask((fd) => native().localAddress(fd));
     return this.#local;
   }
@@ -170,11 +170,16 @@ export class ConnectionFacts {
 const PORT = /^\d{1,5}$/;
 const UNKNOWN: SocketAddress = { family: 'unix', address: '', port: 0 };
 
-function addressFrom(handover: Handover, addressName: string, portName: string): SocketAddress | undefined {
-  const address = handover.headers.get(addressName);
+/** An address as the sender says it, from two SCGI headers; undefined if there is none, or none of an IP client. */
+export function addressFrom(
+  headers: Handover['headers'],
+  addressName: string,
+  portName: string,
+): SocketAddress | undefined {
+  const address = headers.get(addressName);
   const version = isIP(address ?? '');
   if (address === undefined || version === 0) return undefined;
-  const port = handover.headers.get(portName) ?? '';
+  const port = headers.get(portName) ?? '';
   return {
     family: version === 4 ? 'IPv4' : 'IPv6',
     address,

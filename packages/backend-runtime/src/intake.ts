@@ -4,10 +4,11 @@ import type { DropArgument, Socket } from 'node:net';
 import { closeHandover, type Handover } from '@fdpass/scgi-fdpass';
 import { adopt } from './adopt.js';
 import { Connection } from './connection.js';
-import { ConnectionFacts, registerSocket } from './connection-info.js';
+import { addressFrom, ConnectionFacts, registerSocket } from './connection-info.js';
 import { RuntimeError, type RuntimeErrorCode } from './errors.js';
 import type { HandoverSocket } from './handover-socket.js';
 import { type Decision, type HandoverMiddleware, IncomingHandover, runMiddleware } from './middleware.js';
+import type { SocketAddress } from './native.js';
 import type { ResolvedOptions } from './options.js';
 import { rawAnswer } from './raw-answer.js';
 import { requestHead } from './request-head.js';
@@ -82,6 +83,17 @@ export class Intake {
     this.#stalls.stop();
   }
 
+  /**
+   * Asked before anything of a client is touched: true if there is no room for it, and its sender shall try elsewhere. For
+   * this server it is dropped then.
+   */
+  refuses(headers: Handover['headers']): boolean {
+    if (!this.isFull) return false;
+    const client = addressFrom(headers, 'REMOTE_ADDR', 'REMOTE_PORT');
+    this.#events.onDrop(dropArgument(client, addressFrom(headers, 'SERVER_ADDR', 'SERVER_PORT')));
+    return true;
+  }
+
   /** Takes the handover's descriptors, whatever becomes of it. */
   take(handover: Handover): void {
     const borrowed = handover.kind === 'relay' ? undefined : handover.passedFd.fd;
@@ -116,15 +128,7 @@ export class Intake {
   }
 
   #drop(incoming: IncomingHandover, { sender }: Handover): void {
-    const { client, local } = incoming.info;
-    this.#events.onDrop({
-      localAddress: local?.address ?? '',
-      localPort: local?.port ?? 0,
-      localFamily: local?.family ?? '',
-      remoteAddress: client.address,
-      remotePort: client.port,
-      remoteFamily: client.family,
-    });
+    this.#events.onDrop(dropArgument(incoming.info.client, incoming.info.local));
     this.#events.onError(new RuntimeError('BKR_ERR_TOO_MANY_CONNECTIONS', this.maxConnections ?? 0), sender);
     incoming.reject(503);
   }
@@ -213,6 +217,16 @@ export class Intake {
     if (this.size === 0) this.#events.onEmpty();
   }
 }
+
+/** What net.Server tells listeners to `'drop'`. */
+const dropArgument = (client: SocketAddress | undefined, local: SocketAddress | undefined): DropArgument => ({
+  localAddress: local?.address ?? '',
+  localPort: local?.port ?? 0,
+  localFamily: local?.family ?? '',
+  remoteAddress: client?.address ?? '',
+  remotePort: client?.port ?? 0,
+  remoteFamily: client?.family ?? '',
+});
 
 /** What the client gets for a head that cannot be served. */
 const ANSWERS: Partial<

@@ -58,13 +58,10 @@ export class HandoverServer extends Server {
     });
     this.#receiver = new Receiver({
       ...options,
-      refuse: () => this.#state === 'closing' || this.#intakeIsFull(),
+      refuse: ({ headers }) => this.#state === 'closing' || this.#limitedIntake().refuses(headers),
     });
     this.#receiver.on('listening', () => this.emit('listening'));
-    this.#receiver.on('handover', (handover) => {
-      this.#intake.maxConnections = this.maxConnections;
-      this.#intake.take(handover);
-    });
+    this.#receiver.on('handover', (handover) => this.#limitedIntake().take(handover));
     this.#receiver.on('handoverError', (error: WireError, sender) =>
       this.emit('handoverError', error, sender),
     );
@@ -98,7 +95,7 @@ export class HandoverServer extends Server {
     }
     this.#state = 'listening';
     this.#intake.start();
-    signal?.addEventListener('abort', () => this.close(), { once: true });
+    if (signal !== undefined) this.#closeOnAbort(signal);
     return this;
   }
 
@@ -199,9 +196,18 @@ export class HandoverServer extends Server {
     });
   }
 
-  #intakeIsFull(): boolean {
+  #closeOnAbort(signal: AbortSignal): void {
+    const onAbort = (): void => {
+      this.close();
+    };
+    signal.addEventListener('abort', onAbort);
+    this.once('close', () => signal.removeEventListener('abort', onAbort));
+  }
+
+  /** `maxConnections` is a plain property, as net.Server has it. */
+  #limitedIntake(): Intake {
     this.#intake.maxConnections = this.maxConnections;
-    return this.#intake.isFull;
+    return this.#intake;
   }
 
   #onRuntimeError(error: RuntimeError, sender: object): void {
