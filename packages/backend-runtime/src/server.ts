@@ -66,6 +66,10 @@ export class HandoverServer extends Server {
       this.emit('handoverError', error, sender),
     );
     this.#receiver.on('close', () => this.#closeIfDrained());
+    // Without a listener http.Server answers by itself, and the connection would take its second request for the first.
+    this.on('checkExpectation', (_request, response) => {
+      if (this.listenerCount('checkExpectation') === 1) response.writeHead(417).end();
+    });
   }
 
   /** Adds a middleware to the end of the chain that each handover passes. */
