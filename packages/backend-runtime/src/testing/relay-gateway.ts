@@ -95,6 +95,8 @@ function scgiMessage(
 
 /** Reads the CGI answer (RFC 3875 section 6) and writes it as HTTP. */
 async function relayAnswer(backend: Socket, response: ServerResponse): Promise<void> {
+  // A backend that closes before what it announced leaves the client as it found it: without the end of an answer.
+  response.strictContentLength = true;
   let head = '';
   let isBody = false;
   for await (const chunk of backend as AsyncIterable<Buffer>) {
