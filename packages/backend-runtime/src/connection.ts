@@ -70,6 +70,8 @@ export class Connection {
 
   /** @returns whether the request listener gets it; otherwise it is answered already, or never will be */
   onRequest(request: IncomingMessage, response: ServerResponse): boolean {
+    // A listener to 'checkContinue' hands it on by emitting 'request'.
+    if (this.#unanswered.has(response)) return true;
     if (this.#hasSaidClose) {
       // Pipelined behind an answer that says `Connection: close`: not judged by the web server, and not to be served.
       this.#hasIgnored = true;
@@ -99,18 +101,23 @@ export class Connection {
 
   /** @returns whether the upgrade listener gets it */
   onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
-    if (this.#hasSaidClose) {
-      this.socket.closeLingering();
-      return false;
-    }
+    if (this.#hasSaidClose) return this.#ignore();
     const requestNumber = registerRequest(request, this.facts);
     this.#identify(request, requestNumber);
     if (requestNumber === 1) this.#host = request.headers.host;
     this.#tell('onUpgrade', request, socket, head);
     const status = this.#judge(request, requestNumber);
     if (status === undefined) return true;
-    this.socket.write(rawAnswer(status));
-    this.socket.closeLingering();
+    this.closeAfterAnswer();
+    // An answer that is still due must not be overtaken; then that one is the last.
+    if (this.#unanswered.size === 0) this.socket.write(rawAnswer(status));
+    return this.#ignore();
+  }
+
+  /** What the parser has let go of: nobody reads the connection any more, and when no answer is due nothing else ends it. */
+  #ignore(): false {
+    this.#hasIgnored = true;
+    if (this.#unanswered.size === 0) this.socket.closeLingering();
     return false;
   }
 
@@ -118,6 +125,8 @@ export class Connection {
   onClientError(error: Error, socket: Duplex): boolean {
     // What comes while the connection lingers is thrown away, well-formed or not.
     if (this.socket.isLingering) return false;
+    if (this.#hasSaidClose && this.#latest?.complete === true && !this.socket.destroyed)
+      return this.#ignore();
     this.#tell('onClientError', error, socket);
     return true;
   }
