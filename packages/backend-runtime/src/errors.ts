@@ -84,6 +84,10 @@ export const ERRORS = {
     scope: 'process',
     message: (app: string, what: string) => `The application ${app} ${what}`,
   },
+  BKR_ERR_LISTEN: {
+    scope: 'process',
+    message: (where: string) => `Cannot listen on ${where}`,
+  },
   BKR_ERR_NO_SOCKET: {
     scope: 'process',
     message: () =>
@@ -92,6 +96,10 @@ export const ERRORS = {
   BKR_ERR_CAPTURE: {
     scope: 'call',
     message: (file: string) => `${file} ends in the middle of a message`,
+  },
+  BKR_ERR_NO_ANSWER: {
+    scope: 'call',
+    message: (backend: string, what: string) => `The backend ${backend} ${what}`,
   },
   BKR_ERR_OPTION: {
     scope: 'call',

@@ -24,8 +24,12 @@ export async function decodeFile(file: string, { json }: { json: boolean }): Pro
   }
   for (const [name, value] of Object.entries({ ...facts, ...bytes }))
     process.stdout.write(`# ${name}: ${value}\n`);
-  for (const [name, value] of headers.entries()) process.stdout.write(`${name}=${value}\n`);
+  for (const [name, value] of headers.entries()) process.stdout.write(`${visible(name)}=${visible(value)}\n`);
 }
+
+/** What a client sent is not for the terminal to obey. */
+const visible = (text: string): string =>
+  text.replace(/\p{Cc}/gu, (control) => `\\x${Buffer.from(control, 'latin1').toString('hex')}`);
 
 const kindOf = ({ dialect, ktls }: Message): string =>
   dialect === 'plain' ? 'relay' : ktls === 'partial' ? 'partial' : 'full';

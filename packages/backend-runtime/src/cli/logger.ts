@@ -9,6 +9,9 @@ export function logger(level: string, isPretty: boolean): Logger {
     colorize: process.stdout.isTTY === true,
     translateTime: 'SYS:HH:MM:ss.l',
     ignore: 'pid,hostname',
+    singleLine: true,
+    // Nothing is lost when the process ends.
+    sync: true,
   });
   return pino({ level }, stream);
 }

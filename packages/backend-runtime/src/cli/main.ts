@@ -1,8 +1,10 @@
 // The fdpass command: its commands and options. What they do is in the files beside this one.
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { decodeFile } from './decode.js';
 import { dev } from './dev.js';
+import { describeFailure } from './failure.js';
 import { type FrontPair, front } from './front.js';
 import { sendFileTo } from './send.js';
 import { type ServeOptions, serve } from './serve.js';
@@ -11,26 +13,39 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 
 /** Runs one command line; a failure is one sentence on stderr and exit code 1. */
 export async function run(argv: readonly string[]): Promise<void> {
+  // `fdpass decode FILE | head`: whoever read our output has enough.
+  process.stdout.on('error', () => process.exit());
   try {
     await program().parseAsync([...argv]);
   } catch (error) {
-    process.stderr.write(`fdpass: ${describe(error)}\n`);
-    process.exitCode = 1;
+    fail(describeFailure(error));
+    // What the application had opened would keep the process alive.
+    process.exit(1);
   }
 }
+
+const fail = (sentence: string): boolean => process.stderr.write(`fdpass: ${sentence}\n`);
 
 function program(): Command {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
   const command = new Command('fdpass')
     .description('Serve applications on client sockets that a web server hands over.')
     .version(version)
-    .showHelpAfterError();
+    .configureOutput({ outputError: (text) => fail(usageFailure(text)) });
   addServe(command);
   addDev(command);
   addFront(command);
   addWireTools(command);
   return command;
 }
+
+/** commander's message as one sentence. */
+const usageFailure = (text: string): string =>
+  text
+    .trim()
+    .replace(/^error: |\.$/g, '')
+    .replace(/\s*\n\s*/g, ' ')
+    .replace(/\. ([A-Za-z])/g, (_end, letter: string) => `: ${letter.toLowerCase()}`);
 
 const logLevel = (): Option =>
   new Option('--log-level <level>', 'least severe log line shown').choices(LOG_LEVELS).default('info');
@@ -54,7 +69,11 @@ function addServe(command: Command): void {
       nameOrNumber,
     )
     .option('--takeover', 'replace a process that listens on the socket already', false)
-    .option('--keep-alive-scope <prefix>', 'keep connections open for later requests below this path')
+    .option(
+      '--keep-alive-scope <prefix>',
+      'keep connections open for later requests below this path',
+      pathPrefix,
+    )
     .option('--pretty', 'log lines for people', false)
     .addOption(logLevel())
     .action((app: string, options: ServeOptions) => serve(app, options));
@@ -90,8 +109,8 @@ function addFront(command: Command): void {
       "a backend's socket; several for one --listen are tried in order",
       (value: string) => {
         const pair = pairs.at(-1);
-        if (pair === undefined) throw new InvalidArgumentError('put --listen before its --to.');
-        pair.to.push(value);
+        if (pair === undefined) throw new InvalidArgumentError('its --listen must come first');
+        pair.to.push(socketPath(value));
         return pairs;
       },
     )
@@ -110,26 +129,35 @@ function addWireTools(command: Command): void {
     .command('send')
     .description('send a captured message to a backend, with a socket to answer on, and show its answer')
     .argument('<file>', 'one whole message as received')
-    .requiredOption('--to <unix:path>', "the backend's socket")
+    .requiredOption('--to <unix:path>', "the backend's socket", socketPath)
     .option('--timeout <seconds>', 'longest wait for the whole answer', seconds, 10)
     .action((file, options) => sendFileTo(file, options));
 }
 
 function octal(value: string): number {
-  if (!/^[0-7]{3,4}$/.test(value)) throw new InvalidArgumentError('three or four octal digits, e.g. 660.');
+  if (!/^[0-7]{3,4}$/.test(value))
+    throw new InvalidArgumentError('it must be three or four octal digits, e.g. 660');
   return Number.parseInt(value, 8);
 }
 
 function port(value: string): number {
   const number = Number(value);
   if (/^\d+$/.test(value) && number <= 65_535) return number;
-  throw new InvalidArgumentError('a number from 0 to 65535.');
+  throw new InvalidArgumentError('it must be a number from 0 to 65535');
 }
+
+function pathPrefix(value: string): string {
+  if (value.startsWith('/')) return value;
+  throw new InvalidArgumentError('it must be a path that begins with "/"');
+}
+
+/** `unix:/run/app.sock`, `/run/app.sock`, or relative to the working directory. */
+const socketPath = (value: string): string => resolve(value.replace(/^unix:/, ''));
 
 function seconds(value: string): number {
   const number = Number(value);
   if (number > 0 && number <= 3600) return number;
-  throw new InvalidArgumentError('a number above 0, at most 3600.');
+  throw new InvalidArgumentError('it must be a number above 0, at most 3600');
 }
 
 const nameOrNumber = (value: string): string | number => (/^\d+$/.test(value) ? Number(value) : value);
@@ -139,13 +167,7 @@ function listenAddress(value: string): { host: string; port: number } {
   const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(value) ?? [];
   const host = bracketed ?? plain;
   if (host === undefined || digits === undefined) {
-    throw new InvalidArgumentError('HOST:PORT, an IPv6 address in brackets.');
+    throw new InvalidArgumentError('it must be HOST:PORT, an IPv6 address in brackets');
   }
   return { host, port: port(digits) };
-}
-
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
-  return `${error.message}${cause}`;
 }

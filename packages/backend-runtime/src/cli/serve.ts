@@ -1,5 +1,4 @@
 // `fdpass serve`: one application on one UNIX socket, until a signal ends it.
-
 import { RuntimeError } from '../errors.js';
 import { connectionInfoPlugin, handoverRequestId, handoverServer } from '../fastify.js';
 import { loadApp } from './load-app.js';
@@ -8,7 +7,7 @@ import { onShutdown } from './shutdown.js';
 
 export interface ServeOptions {
   socket?: string;
-  mode: number;
+  mode?: number;
   owner?: string | number;
   group?: string | number;
   takeover: boolean;
@@ -20,27 +19,41 @@ export interface ServeOptions {
 /** The first descriptor of the socket activation protocol, sd_listen_fds(3). */
 const SD_LISTEN_FDS_START = 3;
 
-/** Resolves when the application listens. A parent with an IPC channel is told `'listening'`. */
+/** Resolves when the application listens. @throws `BKR_ERR_APP`, `BKR_ERR_LISTEN`, `BKR_ERR_NO_SOCKET` */
 export async function serve(app: string, options: ServeOptions): Promise<void> {
   const address = listenAddress(options);
   const log = logger(options.logLevel, options.pretty);
   const { plugin, fastify } = await loadApp(app);
-  const keepAlive =
-    options.keepAliveScope === undefined ? {} : { keepAlive: { scope: options.keepAliveScope } };
+  const { keepAliveScope } = options;
   const server = fastify({
     loggerInstance: log,
     genReqId: handoverRequestId,
-    serverFactory: handoverServer(keepAlive, (handoverServer) => {
-      handoverServer.on('handoverError', (error, sender) =>
-        log.warn({ code: error.code, sender }, error.message),
-      );
-    }),
+    // Clients that were taken before the end are served: their answers say `Connection: close`.
+    return503OnClosing: false,
+    serverFactory: handoverServer(
+      keepAliveScope === undefined ? {} : { keepAlive: { scope: keepAliveScope } },
+      (handoverServer) => {
+        handoverServer.on('handoverError', (error, sender) => {
+          // The runtime logs by itself those of its errors that somebody must act on.
+          const level = error instanceof RuntimeError ? 'debug' : 'warn';
+          log[level]({ code: error.code, sender }, error.message);
+        });
+      },
+    ),
   });
-  await server.register(connectionInfoPlugin);
-  await server.register(plugin);
-  await server.listen(address as { path: string });
   onShutdown(() => server.close());
-  process.send?.('listening');
+  try {
+    await server.register(connectionInfoPlugin);
+    await server.register(plugin);
+    await server.ready();
+  } catch (cause) {
+    throw new RuntimeError('BKR_ERR_APP', app, 'does not start', { cause });
+  }
+  try {
+    await server.listen(address as { path: string });
+  } catch (cause) {
+    throw new RuntimeError('BKR_ERR_LISTEN', options.socket ?? 'the descriptor passed', { cause });
+  }
 }
 
 function listenAddress(options: ServeOptions): object {
@@ -48,8 +61,8 @@ function listenAddress(options: ServeOptions): object {
   if (socket !== undefined) {
     return {
       path: socket,
-      mode,
       takeover,
+      ...(mode === undefined ? {} : { mode }),
       ...(owner === undefined ? {} : { owner }),
       ...(group === undefined ? {} : { group }),
     };
