@@ -231,7 +231,7 @@ test('send: no answer in time is one sentence', async (t) => {
 
 test('send: no acknowledgement in time is one sentence', async (t) => {
   const path = join(temporaryFolder(t), 'app.sock');
-  const silent = createSilentServer();
+  const silent = createSilentServer((socket) => void socket.resume());
   await new Promise<void>((resolve) => silent.listen(path, resolve));
   const args = ['send', messageFile(t, VERSION_1), '--to', path, '--timeout', '0.5'];
   const ended = await FdpassCommand.run(t, args);
