@@ -5,9 +5,13 @@ import type { Socket } from 'node:net';
 
 const LOOKS_PER_TIMEOUT = 5;
 
+/** Node.js keeps for itself whether the client still waits for `100 Continue`. */
+type ContinueState = { _expect_continue?: boolean; _sent100?: boolean };
+
 /** Calls back once if no byte of an incomplete body comes for `timeoutMs`. Ends by itself. */
 export class EarlyBodyWatch {
   readonly #request: IncomingMessage;
+  readonly #response: ServerResponse & ContinueState;
   readonly #socket: Socket;
   readonly #onLost: () => void;
   readonly #timer: NodeJS.Timeout;
@@ -23,6 +27,7 @@ export class EarlyBodyWatch {
     onLost: () => void,
   ) {
     this.#request = request;
+    this.#response = response;
     this.#socket = socket;
     this.#onLost = onLost;
     this.#bytesSeen = socket.bytesRead;
@@ -39,8 +44,7 @@ export class EarlyBodyWatch {
     if (this.#request.complete) return clearInterval(this.#timer);
     const { bytesRead } = this.#socket;
     const nowMs = performance.now();
-    // Bytes that wait in the request: it is the handler that does not go on.
-    if (bytesRead !== this.#bytesSeen || this.#request.readableLength > 0) {
+    if (bytesRead !== this.#bytesSeen || this.#isHandlersTurn()) {
       this.#bytesSeen = bytesRead;
       this.#lastProgressMs = nowMs;
       return;
@@ -48,5 +52,11 @@ export class EarlyBodyWatch {
     if (nowMs - this.#lastProgressMs < this.#timeoutMs) return;
     clearInterval(this.#timer);
     this.#onLost();
+  }
+
+  /** Bytes wait to be read, or the client for the word to send them. */
+  #isHandlersTurn(): boolean {
+    const { _expect_continue: isExpected, _sent100: isSent } = this.#response;
+    return this.#request.readableLength > 0 || (isExpected === true && isSent !== true);
   }
 }
