@@ -11,14 +11,6 @@ function section(name: string): string {
   return text;
 }
 
-test('docs/errors.md lists every code with its scope, and no other', (t) => {
-  const documented = [...section('wire-errors').matchAll(/^\| `(\w+)` +\| (\w+) +\| (?=\S)/gm)].map(
-    ([, code, scope]) => `${code} ${scope}`,
-  );
-  const defined = Object.entries(ERRORS).map(([code, { scope }]) => `${code} ${scope}`);
-  t.deepEqual(documented, defined);
-});
-
 test('docs/errors.md lists the headers that may occur once', (t) => {
   const documented = [...section('singleton-names').matchAll(/`(\w+)`/g)].map(([, name]) => name);
   t.deepEqual(documented, [...SINGLETON_NAMES]);
