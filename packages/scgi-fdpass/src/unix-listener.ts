@@ -140,7 +140,7 @@ function addressInUse(path: string, occupied: Occupant): Error {
   const why =
     occupied === 'other'
       ? 'it exists and is not a socket; it was left alone'
-      : 'another process listens on it; pass takeover: true to replace that one';
+      : 'another process listens on it; the option takeover would replace that one';
   return Object.assign(new Error(`listen EADDRINUSE: ${path}: ${why}`), {
     code: 'EADDRINUSE',
     errno: -constants.errno.EADDRINUSE,
