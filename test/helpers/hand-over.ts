@@ -1,6 +1,13 @@
 // One client, handed over step by step: the test decides what was read past the head, and speaks and listens as the client.
 import { Socket } from 'node:net';
-import { encodeMessage, type HandoverKind, PassedFd, Sender } from '@fdpass/scgi-fdpass';
+import {
+  encodeMessage,
+  encodeNetstring,
+  encodeScgiHeaders,
+  type HandoverKind,
+  PassedFd,
+  Sender,
+} from '@fdpass/scgi-fdpass';
 import { loadNative } from '#native/index.js';
 import { type AcceptedClient, ClientSource } from './client-source.js';
 import { RawClient } from './raw-client.js';
@@ -21,6 +28,8 @@ export interface HandOverOptions {
   headers?: Readonly<Record<string, string>>;
   /** What was read past the head; in a relay the whole body. */
   earlyBytes?: string;
+  /** Relays: the length of the body that the message announces. @default that of `earlyBytes` */
+  bodyBytes?: number;
   /** The client's address as the sender says. @default '192.0.2.7' */
   address?: string;
   /** The client to hand over. @default a new one */
@@ -130,8 +139,10 @@ async function blind(path: string, headers: [string, string][], fd: number): Pro
 async function relay(path: string, options: HandOverOptions): Promise<HandedClient> {
   const socket = socketOf(new PassedFd(native.connectUnix(path)));
   const client = RawClient.of(socket);
-  const earlyBytes = Buffer.from(options.earlyBytes ?? '', 'latin1');
-  await client.send(encodeMessage({ dialect: 'plain', headers: scgiHeaders(options), earlyBytes }));
+  const { earlyBytes = '', bodyBytes = earlyBytes.length } = options;
+  const headers = [['CONTENT_LENGTH', String(bodyBytes)], ['SCGI', '1'], ...scgiHeaders(options)] as const;
+  const message = encodeNetstring(encodeScgiHeaders(headers as Iterable<readonly [string, string]>));
+  await client.send(Buffer.concat([message, Buffer.from(earlyBytes, 'latin1')]));
   return new HandedClient(client);
 }
 
