@@ -5,15 +5,9 @@ import { constants as os } from 'node:os';
 import { WireError, type WireErrorCode } from './errors.js';
 import { ACKNOWLEDGEMENT, closeHandover, type Handover, handoverKind } from './handover.js';
 import { integerOption, type WireLimits, wireLimits } from './limits.js';
-import { type Message, MessageDecoder } from './message.js';
-import {
-  type FdListener,
-  type FdListenerOptions,
-  native,
-  type PeerCredentials,
-  RECORD,
-  RECORD_FLAG,
-} from './native.js';
+import type { Message } from './message.js';
+import { type AssemblyRules, connectionOf, MessageAssembly, senderOf } from './message-assembly.js';
+import { type FdListener, type FdListenerOptions, native, type PeerCredentials, RECORD } from './native.js';
 import { PassedFd } from './passed-fd.js';
 import { describeDescriptor, isConnectedStream } from './socket-facts.js';
 import { type ListenAddress, openUnixListener, type UnixListener } from './unix-listener.js';
@@ -63,23 +57,16 @@ const MAX_INT32 = 2 ** 31 - 1;
 /** Messages handed to JavaScript per wake-up: more would starve the loop, and take every client from the other workers. */
 const MAX_BATCH = 64;
 
-/** A connection whose message is not whole yet. */
-interface PendingMessage {
-  readonly decoder: MessageDecoder;
-  readonly fds: PassedFd[];
-  /** Of the first descriptor. */
-  fdFacts: number;
-}
-
 /**
  * Receives handovers on one UNIX socket. Whoever listens to `'handover'` owns the descriptors in it; without a listener they
  * are closed.
  */
 export class Receiver extends EventEmitter<ReceiverEvents> {
-  readonly #limits: WireLimits;
   readonly #options: ReceiverOptions;
+  readonly #rules: AssemblyRules;
   readonly #bounds: FdListenerOptions;
-  readonly #pending = new Map<number, PendingMessage>();
+  /** Connections whose message is not whole yet. */
+  readonly #pending = new Map<number, MessageAssembly>();
   readonly #counts = { full: 0, partial: 0, relay: 0, refused: 0 };
   readonly #errors: Partial<Record<WireErrorCode, number>> = {};
   #state: 'idle' | 'listening' | 'draining' | 'drained' = 'idle';
@@ -91,13 +78,17 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   constructor(options: ReceiverOptions = {}) {
     super();
     this.#options = options;
-    this.#limits = wireLimits(options.limits);
     const { messageTimeoutMs = 5000, maxPendingConnections = 1024, minFreeDescriptors = 64 } = options;
     this.#bounds = {
       maxBatch: MAX_BATCH,
       messageTimeoutMs: integerOption('messageTimeoutMs', messageTimeoutMs, 1, MAX_INT32),
       maxPendingConnections: integerOption('maxPendingConnections', maxPendingConnections, 1, MAX_INT32),
       minFreeDescriptors: integerOption('minFreeDescriptors', minFreeDescriptors, 0, MAX_INT32),
+    };
+    this.#rules = {
+      limits: wireLimits(options.limits),
+      messageTimeoutMs,
+      allowedPeers: options.allowedPeers,
     };
   }
 
@@ -209,7 +200,7 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
     this.#listener?.close();
     this.#listener = undefined;
     this.#place = undefined;
-    for (const { fds } of this.#pending.values()) closeAll(fds);
+    for (const assembly of this.#pending.values()) assembly.close();
     this.#pending.clear();
     process.nextTick(() => this.emit('close'));
   }
@@ -222,53 +213,23 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   }
 
   #onRecord(bytes: Buffer, record: Int32Array): void {
-    const id = field(record, RECORD.CONNECTION);
-    const pending = this.#pending.get(id) ?? {
-      decoder: new MessageDecoder(this.#limits),
-      fds: [],
-      fdFacts: 0,
-    };
-    const sender = {
-      pid: field(record, RECORD.PID),
-      uid: field(record, RECORD.UID) >>> 0,
-      gid: field(record, RECORD.GID) >>> 0,
-    };
-    let message: Message | undefined;
+    const id = connectionOf(record);
+    const assembly = this.#pending.get(id) ?? new MessageAssembly(this.#rules);
+    const sender = senderOf(record);
     try {
-      collectFds(pending, record);
+      assembly.collect(record);
       // Destroyed by a listener in the middle of this batch: whatever else came is closed.
-      if (this.#listener === undefined) return closeAll(pending.fds);
-      this.#checkRecord(record, sender);
-      const offset = field(record, RECORD.OFFSET);
-      message = pending.decoder.push(bytes.subarray(offset, offset + field(record, RECORD.LENGTH)));
+      if (this.#listener === undefined) return assembly.close();
+      const message = assembly.push(bytes, record);
       if (message === undefined) {
-        if ((field(record, RECORD.FLAGS) & RECORD_FLAG.EOF) !== 0) throw cutShort(pending);
-        this.#pending.set(id, pending);
+        this.#pending.set(id, assembly);
         return;
       }
       this.#pending.delete(id);
-      this.#deliver(this.#accept(id, message, pending, sender));
+      this.#deliver(this.#accept(id, message, assembly, sender));
     } catch (error) {
-      this.#fail(id, message, pending, sender, error);
+      this.#fail(id, assembly, sender, error);
     }
-  }
-
-  /** @throws what makes this part of a message unusable, whatever its bytes say */
-  #checkRecord(record: Int32Array, sender: PeerCredentials): void {
-    const flags = field(record, RECORD.FLAGS);
-    if ((flags & RECORD_FLAG.ERROR) !== 0)
-      throw new WireError('FDPASS_ERR_RECEIVE', field(record, RECORD.ERRNO));
-    const { allowedPeers } = this.#options;
-    if (allowedPeers !== undefined) {
-      const { uids = [], gids = [] } = allowedPeers;
-      if (!uids.includes(sender.uid) && !gids.includes(sender.gid)) {
-        throw new WireError('FDPASS_ERR_PEER', sender.uid, sender.gid);
-      }
-    }
-    if ((flags & RECORD_FLAG.TIMEOUT) !== 0)
-      throw new WireError('FDPASS_ERR_TIMEOUT', this.#bounds.messageTimeoutMs);
-    if ((flags & RECORD_FLAG.CONTROL_TRUNCATED) !== 0) throw new WireError('FDPASS_ERR_CONTROL_TRUNCATED');
-    if ((flags & RECORD_FLAG.TOO_MANY_FDS) !== 0) throw new WireError('FDPASS_ERR_TOO_MANY_FDS');
   }
 
   /**
@@ -278,12 +239,12 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   #accept(
     id: number,
     message: Message,
-    pending: PendingMessage,
+    { fds, fdFacts }: MessageAssembly,
     sender: PeerCredentials,
   ): Handover | undefined {
     const { headers, version, earlyBytes, rest, contentLength } = message;
     const kind = handoverKind(message);
-    const [passedFd] = pending.fds;
+    const [passedFd] = fds;
     if (kind === 'relay') {
       if (passedFd !== undefined) throw new WireError('FDPASS_ERR_UNEXPECTED_FD');
       const connection = this.#detach(id);
@@ -291,16 +252,16 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
       return { kind, headers, version, sender, earlyBytes: rest, connection, contentLength };
     }
     if (passedFd === undefined) throw new WireError('FDPASS_ERR_NO_FD');
-    if (pending.fds.length > 1) throw new WireError('FDPASS_ERR_TOO_MANY_FDS');
-    if (!isConnectedStream(pending.fdFacts)) {
-      throw new WireError('FDPASS_ERR_FD_TYPE', describeDescriptor(pending.fdFacts));
+    if (fds.length > 1) throw new WireError('FDPASS_ERR_TOO_MANY_FDS');
+    if (!isConnectedStream(fdFacts)) {
+      throw new WireError('FDPASS_ERR_FD_TYPE', describeDescriptor(fdFacts));
     }
     // The sender of a partial handover may relay the client's next bytes at once; after a full one nothing can follow.
     if (kind === 'full' && rest.length > 0) throw new WireError('FDPASS_ERR_TRAILING_BYTES', rest.length);
     if (version === 1 && this.#options.refuse?.(message) === true) {
       this.#counts.refused++;
       this.#listener?.closeConnection(id, ACKNOWLEDGEMENT.REFUSED);
-      closeAll(pending.fds);
+      passedFd.close();
       return undefined;
     }
     const reply = version === 1 ? ACKNOWLEDGEMENT.TAKEN : undefined;
@@ -332,16 +293,11 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
     }
   }
 
-  #fail(
-    id: number,
-    message: Message | undefined,
-    pending: PendingMessage,
-    sender: PeerCredentials,
-    cause: unknown,
-  ): void {
+  #fail(id: number, assembly: MessageAssembly, sender: PeerCredentials, cause: unknown): void {
     this.#pending.delete(id);
-    closeAll(pending.fds);
-    this.#listener?.closeConnection(id, message?.version === 1 ? ACKNOWLEDGEMENT.REFUSED : undefined);
+    assembly.close();
+    const reply = assembly.message?.version === 1 ? ACKNOWLEDGEMENT.REFUSED : undefined;
+    this.#listener?.closeConnection(id, reply);
     const error = cause instanceof WireError ? cause : new WireError('FDPASS_ERR_RECEIVE', 0, { cause });
     this.#errors[error.code] = (this.#errors[error.code] ?? 0) + 1;
     try {
@@ -352,29 +308,9 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   }
 }
 
-/** Positions are constants below the stride. */
-const field = (record: Int32Array, position: number): number => record[position] as number;
-
-function collectFds(pending: PendingMessage, record: Int32Array): void {
-  const count = field(record, RECORD.FD_COUNT);
-  if (count > 0 && pending.fds.length === 0) pending.fdFacts = field(record, RECORD.FD_0_FACTS);
-  for (let nth = 0; nth < count; nth++) pending.fds.push(new PassedFd(field(record, RECORD.FD_0 + nth)));
-}
-
-function cutShort(pending: PendingMessage): WireError {
-  const { bytesReceived } = pending.decoder;
-  return bytesReceived === 0
-    ? new WireError('FDPASS_ERR_EMPTY')
-    : new WireError('FDPASS_ERR_TRUNCATED', bytesReceived);
-}
-
 /** A listener that throws is an uncaught exception, but costs neither the rest of the batch nor the descriptors in it. */
 function throwLater(error: unknown): void {
   process.nextTick(() => {
     throw error;
   });
-}
-
-function closeAll(fds: readonly PassedFd[]): void {
-  for (const fd of fds) fd.close();
 }
