@@ -45,6 +45,11 @@ export class HandoverSocket extends Socket {
     return this.#isLingering;
   }
 
+  /** The stream that has the descriptor the answer is written to. */
+  get sink(): Socket {
+    return this;
+  }
+
   get clientAddress(): SocketAddress {
     return this.#facts.client;
   }

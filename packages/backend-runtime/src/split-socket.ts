@@ -69,8 +69,8 @@ export class SplitSocket extends HandoverSocket {
     return this.#source.bytesRead;
   }
 
-  get sinkBytes(): number {
-    return this.#sink.bytesWritten;
+  override get sink(): Socket {
+    return this.#sink;
   }
 
   /** Takes bytes off the source. @returns false to pause it */
@@ -189,7 +189,7 @@ const accessors: Record<string, (socket: SplitSocket) => unknown> = {
   localPort: localPart('port'),
   localFamily: localPart('family'),
   bytesRead: (socket) => socket.sourceBytes,
-  bytesWritten: (socket) => socket.sinkBytes,
+  bytesWritten: (socket) => socket.sink.bytesWritten,
   pending: (socket) => socket.destroyed,
 };
 

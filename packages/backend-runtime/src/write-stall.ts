@@ -1,5 +1,6 @@
 // The timeout nginx has as send_timeout and Node.js has not: closes connections whose client takes nothing of what waits for
 // it. Progress is the kernel's word, so that one large write on a slow line is not mistaken for a stall.
+import type { Socket } from 'node:net';
 import type { Connection } from './connection.js';
 import { native } from './native.js';
 
@@ -45,7 +46,7 @@ export class WriteStallWatch {
   }
 
   #judge(connection: Connection, nowMs: number): void {
-    const progress = bytesTaken(connection.writeFd);
+    const progress = bytesTaken(connection);
     const before = this.#stalled.get(connection);
     if (before === undefined || before.progress !== progress) {
       this.#stalled.set(connection, { progress, sinceMs: nowMs });
@@ -56,11 +57,20 @@ export class WriteStallWatch {
   }
 }
 
-/** A number that changes whenever the peer takes something. */
-function bytesTaken(fd: number): number {
+/** Node.js has no public name for how much of its writes the kernel has taken. */
+type Handled = Socket & {
+  readonly _handle?: { readonly bytesWritten: number; readonly writeQueueSize: number } | null;
+};
+
+/**
+ * A number that changes whenever the peer takes something: of TCP every byte, of a UNIX socket in steps of the kernel's buffers
+ * (some 32 KiB). There the queue alone would not do: who reads steadily is always found with a full one.
+ */
+function bytesTaken({ socket, writeFd }: Connection): number {
   try {
-    return native().tcpInfo(fd).bytesAcked;
+    return native().tcpInfo(writeFd).bytesAcked;
   } catch {
-    return native().writeQueueBytes(fd);
+    const { bytesWritten = 0, writeQueueSize = 0 } = (socket.sink as Handled)._handle ?? {};
+    return bytesWritten - writeQueueSize - native().writeQueueBytes(writeFd);
   }
 }
