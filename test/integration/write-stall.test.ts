@@ -1,0 +1,222 @@
+// A client that takes nothing of its answer is closed after sendTimeoutMs, one that takes a little is not; and what the kernel is
+// told about clients that are gone without a word.
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type HandoverServerOptions, sendFile } from '@fdpass/backend-runtime';
+import type { HandoverKind } from '@fdpass/scgi-fdpass';
+import test from 'ava';
+import { loadNative } from '#native/index.js';
+import { guardDescriptors } from '../helpers/descriptors.js';
+import { type HandedClient, handOver } from '../helpers/hand-over.js';
+import { type Handler, serve, temporaryFolder } from '../helpers/serve.js';
+import { until } from '../helpers/until.js';
+import { versionZero, WireSender } from '../helpers/wire-sender.js';
+
+const native = loadNative();
+guardDescriptors(test);
+
+const KINDS: readonly HandoverKind[] = ['full', 'partial', 'relay'];
+const TOTAL = 40_000_000;
+const SEND_TIMEOUT_MS = 400;
+
+/** How an answer of 40 MB is written. */
+const ways: Record<string, Handler> = {
+  'one large write': (_request, response) => response.end(Buffer.alloc(TOTAL)),
+  'many small writes': async (_request, response) => {
+    const pieces = Array.from({ length: TOTAL / 50_000 }, () => Buffer.alloc(50_000));
+    await pipeline(Readable.from(pieces), response).catch(() => {});
+  },
+};
+
+function pauseReading(client: HandedClient): void {
+  client.answer.socket.removeAllListeners('data');
+  client.answer.socket.pause();
+}
+
+for (const kind of KINDS) {
+  for (const [way, handler] of Object.entries(ways)) {
+    test(`${kind}, ${way}: a client that reads nothing is closed after sendTimeoutMs`, async (t) => {
+      const { path, server, errors } = await serve(t, { sendTimeoutMs: SEND_TIMEOUT_MS }, handler);
+      const client = await handOver(path, { kind });
+      pauseReading(client);
+      const began = performance.now();
+      await until('the server gives up', () => errors.length > 0);
+      const tookMs = performance.now() - began;
+      t.true(tookMs >= SEND_TIMEOUT_MS * 0.9 && tookMs < SEND_TIMEOUT_MS * 4, `${tookMs} ms`);
+      t.deepEqual(errors, ['BKR_ERR_SEND_TIMEOUT']);
+      t.deepEqual(server.stats().errors, { BKR_ERR_SEND_TIMEOUT: 1 });
+      await until('the connection is gone', () => server.stats().connections === 0);
+      await client.close();
+    });
+  }
+
+  test(`${kind}: a client that takes a little now and then gets all of it`, async (t) => {
+    const total = 6_000_000;
+    const { path, errors } = await serve(t, { sendTimeoutMs: SEND_TIMEOUT_MS }, (_request, response) => {
+      response.end(Buffer.alloc(total));
+    });
+    const client = await handOver(path, { kind });
+    const { socket } = client.answer;
+    pauseReading(client);
+    let received = 0;
+    // For several times the time-out a few bytes at a time, with pauses that are shorter than it.
+    for (let round = 0; round < 10; round++) {
+      await delay(SEND_TIMEOUT_MS / 3);
+      received += (socket.read() as Buffer | null)?.length ?? 0;
+    }
+    t.deepEqual(errors, []);
+    t.true(received < total);
+    socket.on('data', (chunk: Buffer) => {
+      received += chunk.length;
+    });
+    socket.resume();
+    await client.readToEnd();
+    t.true(received > total);
+    t.deepEqual(errors, []);
+  });
+
+  test(`${kind}: a handler that writes slowly is not a client that reads slowly`, async (t) => {
+    const { path, errors } = await serve(t, { sendTimeoutMs: 100 }, async (_request, response) => {
+      response.write('begun, ');
+      await delay(500);
+      response.end('ended');
+    });
+    const client = await handOver(path, { kind });
+    t.regex(await client.readToEnd(), /begun, .*ended/s);
+    t.deepEqual(errors, []);
+  });
+
+  test(`${kind}: sendTimeoutMs 0 waits for ever`, async (t) => {
+    const { path, errors, server } = await serve(t, { sendTimeoutMs: 0 }, (_request, response) => {
+      response.end(Buffer.alloc(TOTAL));
+    });
+    const client = await handOver(path, { kind });
+    pauseReading(client);
+    await delay(300);
+    t.is(server.stats().connections, 1);
+    t.deepEqual(errors, []);
+    await client.close();
+  });
+}
+
+for (const kind of ['full', 'partial'] as const) {
+  test(`${kind}, sendFile: a client that reads nothing is closed, one that takes a little is not`, async (t) => {
+    const file = join(await temporaryFolder(t), 'file');
+    const handle = await open(file, 'w');
+    await handle.truncate(TOTAL);
+    await handle.close();
+    const ends: string[] = [];
+    const { path, errors } = await serve(
+      t,
+      { sendTimeoutMs: SEND_TIMEOUT_MS },
+      async (_request, response) => {
+        await sendFile(response, file);
+        ends.push('resolved');
+      },
+    );
+    const slow = await handOver(path, { kind });
+    pauseReading(slow);
+    const stalled = await handOver(path, { kind });
+    pauseReading(stalled);
+    let received = 0;
+    for (let round = 0; round < 9; round++) {
+      await delay(SEND_TIMEOUT_MS / 3);
+      received += (slow.answer.socket.read() as Buffer | null)?.length ?? 0;
+    }
+    t.deepEqual(errors, ['BKR_ERR_SEND_TIMEOUT']);
+    t.deepEqual(ends, ['resolved']);
+    slow.answer.socket.on('data', (chunk: Buffer) => {
+      received += chunk.length;
+    });
+    slow.answer.socket.resume();
+    await slow.readToEnd();
+    t.true(received > TOTAL);
+    t.deepEqual(errors, ['BKR_ERR_SEND_TIMEOUT']);
+    await until('both have ended', () => ends.length === 2);
+    await stalled.close();
+  });
+
+  for (const [options, expected] of [
+    [{}, 60_000],
+    [{ tcpUserTimeoutMs: 4711 }, 4711],
+    [{ tcpUserTimeoutMs: 0 }, 0],
+  ] as [HandoverServerOptions, number][]) {
+    test(`${kind}: TCP_USER_TIMEOUT is ${expected}, and the sender’s settings are undone`, async (t) => {
+      const { path, server } = await serve(t, options, (request, response) => {
+        const { IPPROTO_TCP, TCP_USER_TIMEOUT, TCP_NODELAY, TCP_CORK } = native.constants;
+        const fd = server.connectionOf(request.socket)?.writeFd ?? -1;
+        const values = [TCP_USER_TIMEOUT, TCP_NODELAY, TCP_CORK].map((name) =>
+          native.getOption(fd, IPPROTO_TCP, name),
+        );
+        response.end(JSON.stringify(values));
+      });
+      const client = await handOver(path, { kind });
+      t.deepEqual(JSON.parse((await client.readToEnd()).split('\r\n\r\n')[1] ?? ''), [expected, 1, 0]);
+    });
+  }
+}
+
+test('an upgraded connection whose client takes nothing is closed as well', async (t) => {
+  const { path, server, errors } = await serve(t, { sendTimeoutMs: SEND_TIMEOUT_MS });
+  server.on('upgrade', (_request, socket) => {
+    socket.write('HTTP/1.1 101 Switching Protocols\r\n\r\n');
+    socket.write(Buffer.alloc(TOTAL));
+  });
+  const client = await handOver(path, { headers: { HTTP_CONNECTION: 'Upgrade', HTTP_UPGRADE: 'bytes' } });
+  pauseReading(client);
+  await until('the server gives up', () => errors.length > 0);
+  t.deepEqual(errors, ['BKR_ERR_SEND_TIMEOUT']);
+  await client.close();
+});
+
+/** Hands over the near end of a pair of UNIX sockets. @returns the client's end */
+async function unixClient(path: string): Promise<number> {
+  const [near, far] = native.socketpair();
+  const sender = new WireSender(path);
+  await sender.send(versionZero(), near);
+  sender.close();
+  native.closeFd(near);
+  return far;
+}
+
+const read = (fd: number, bytes: Buffer): number => Math.max(0, native.read(fd, bytes));
+
+for (const [way, handler] of Object.entries(ways)) {
+  test(`a client of a UNIX socket, ${way}: closed if it takes nothing, served if it takes a little`, async (t) => {
+    const { path, errors } = await serve(t, { sendTimeoutMs: SEND_TIMEOUT_MS }, handler);
+    const slow = await unixClient(path);
+    const stalled = await unixClient(path);
+    // The kernel tells the progress of a UNIX socket in steps of its buffers.
+    const bytes = Buffer.alloc(65_536);
+    let received = 0;
+    for (let round = 0; round < 9; round++) {
+      await delay(SEND_TIMEOUT_MS / 3);
+      received += read(slow, bytes);
+    }
+    t.deepEqual(errors, ['BKR_ERR_SEND_TIMEOUT']);
+    const large = Buffer.alloc(1_000_000);
+    await until('the slow one has it all', () => {
+      for (let count = read(slow, large); count > 0; count = read(slow, large)) received += count;
+      return received > TOTAL;
+    });
+    t.deepEqual(errors, ['BKR_ERR_SEND_TIMEOUT']);
+    native.closeFd(slow);
+    native.closeFd(stalled);
+  });
+
+  test(`a client of a UNIX socket, ${way}: however steadily it reads, it is not mistaken for one that does not`, async (t) => {
+    const { path, errors } = await serve(t, { sendTimeoutMs: 200 }, handler);
+    const client = await unixClient(path);
+    const bytes = Buffer.alloc(250_000);
+    let received = 0;
+    while (received < TOTAL && errors.length === 0) {
+      received += read(client, bytes);
+      await delay(5);
+    }
+    t.deepEqual(errors, []);
+    native.closeFd(client);
+  });
+}
