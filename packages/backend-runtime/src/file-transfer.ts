@@ -62,7 +62,7 @@ export class FileTransfer {
   #onSent(error: Error | null, bytes: number, wouldBlock: boolean): void {
     if (error !== null) return this.#reject(error);
     if (bytes === 0 && !wouldBlock) {
-      return this.#reject(new RuntimeError('BKR_ERR_SEND_FILE', 'the file became shorter while it was sent'));
+      return this.#reject(becameShorter());
     }
     this.#offset += bytes;
     this.#remaining -= bytes;
@@ -85,6 +85,10 @@ export class FileTransfer {
     this.#step();
   };
 }
+
+/** What a file does under those who send it. */
+export const becameShorter = (): RuntimeError =>
+  new RuntimeError('BKR_ERR_SEND_FILE', 'the file became shorter while it was sent');
 
 const gone = (): Error =>
   Object.assign(new Error('The client closed the connection before the file was sent'), {

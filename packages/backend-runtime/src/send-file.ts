@@ -1,8 +1,9 @@
 // sendFile(): a file as an answer, with validators, ranges and HEAD (RFC 9110 sections 8.8, 13, 14), by sendfile(2) where
 // the connection is adopted, through a stream elsewhere (relay, plain http.Server, inject).
-import { createReadStream, type Stats } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { basename } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import etag from 'etag';
@@ -11,7 +12,7 @@ import { contentType } from 'mime-types';
 import parseRange from 'range-parser';
 import type { Connection } from './connection.js';
 import { RuntimeError } from './errors.js';
-import { FileTransfer } from './file-transfer.js';
+import { becameShorter, FileTransfer } from './file-transfer.js';
 import { HandoverServer } from './server.js';
 
 export interface SendFileOptions {
@@ -35,8 +36,9 @@ interface ByteRange {
 }
 
 /**
- * Answers with a file: 200, 206 for a range, 304, 412 or 416. Headers set before are kept (Content-Type, Cache-Control, ...); a
- * Fastify reply is hijacked. Resolves when the answer is written, or when the client went away in the middle.
+ * Answers with a file: 200, 206 for a range, 304, 412 or 416. Headers set before are kept (Content-Type, Cache-Control, ...), and
+ * so is another status than 200 (a page for 404): then neither conditions nor ranges are looked at. A Fastify reply is hijacked.
+ * Resolves when the answer is written, or when the client went away in the middle.
  * @throws system errors of opening the file (ENOENT, EACCES), before anything is answered; `BKR_ERR_SEND_FILE` if it is no regular
  * file or `start`, `end` are no range of it
  */
@@ -45,7 +47,8 @@ export async function sendFile(
   path: string,
   options: SendFileOptions = {},
 ): Promise<void> {
-  const file = await open(path, 'r');
+  // Opening a FIFO without O_NONBLOCK would wait for somebody to write to it.
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const stats = await file.stat();
     if (!stats.isFile()) throw new RuntimeError('BKR_ERR_SEND_FILE', 'not a regular file');
@@ -88,21 +91,28 @@ function describe(response: ServerResponse, path: string, stats: Stats): void {
 }
 
 async function answer(response: ServerResponse, file: FileHandle, section: ByteRange): Promise<void> {
-  const { req: request } = response;
   const size = section.end - section.start + 1;
-  if (failsPrecondition(request, response)) return answerEmpty(response, 412);
-  if (isFresh(request, response)) return answerEmpty(response, 304);
-  const range = requestedRange(request, response, size);
-  if (range === 'unsatisfiable') {
-    response.setHeader('Content-Range', `bytes */${size}`);
-    return answerEmpty(response, 416);
+  let start = 0;
+  let end = size - 1;
+  // Conditions and ranges are for answers that would be 200 without them (RFC 9110 sections 13.2.1 and 14.2).
+  if (response.statusCode === 200) {
+    const { req: request } = response;
+    if (failsPrecondition(request, response)) return answerEmpty(response, 412);
+    if (isFresh(request, response)) return answerEmpty(response, 304);
+    const range = requestedRange(request, response, size);
+    if (range === 'unsatisfiable') {
+      response.setHeader('Content-Range', `bytes */${size}`);
+      return answerEmpty(response, 416);
+    }
+    if (range !== undefined) {
+      ({ start, end } = range);
+      response.statusCode = 206;
+      response.setHeader('Content-Range', `bytes ${start}-${end}/${size}`);
+    }
   }
-  const { start, end } = range ?? { start: 0, end: size - 1 };
-  response.statusCode = range === undefined ? 200 : 206;
-  if (range !== undefined) response.setHeader('Content-Range', `bytes ${start}-${end}/${size}`);
   const length = end - start + 1;
   response.setHeader('Content-Length', length);
-  if (request.method === 'HEAD' || length === 0) return void response.end();
+  if (response.req.method === 'HEAD' || length === 0) return void response.end();
   await sendBody(response, file, section.start + start, length);
 }
 
@@ -161,44 +171,77 @@ async function sendBody(
   offset: number,
   length: number,
 ): Promise<void> {
-  const connection = await adoptedConnection(response);
-  if (connection === undefined) {
-    const stream = createReadStream('', {
-      fd: file.fd,
-      autoClose: false,
-      start: offset,
-      end: offset + length - 1,
-    });
-    return pipeline(stream, response).catch(ignoreGoneClient);
-  }
-  response.flushHeaders();
+  const socket = await socketOf(response);
+  if (socket.destroyed) return;
+  const connection = adoptedConnection(socket);
   try {
-    await new FileTransfer(connection, file.fd, offset, length).run();
-    response.end();
+    if (connection === undefined) await sendStream(response, file, offset, length);
+    else await sendAdopted(response, connection, file, offset, length);
   } catch (error) {
     // The head promised more than came: only closing tells the client.
-    connection.socket.destroy();
-    ignoreGoneClient(error);
+    response.destroy();
+    if (!GONE.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
   }
 }
 
-/** The connection sendfile(2) can be used on; a response queued behind others (pipelining) gets its socket later. */
-async function adoptedConnection(response: ServerResponse): Promise<Connection | undefined> {
-  if (response.socket === null && !response.destroyed) {
+async function sendAdopted(
+  response: ServerResponse,
+  connection: Connection,
+  file: FileHandle,
+  offset: number,
+  length: number,
+): Promise<void> {
+  response.flushHeaders();
+  await new FileTransfer(connection, file.fd, offset, length).run();
+  response.end();
+}
+
+async function sendStream(
+  response: ServerResponse,
+  file: FileHandle,
+  offset: number,
+  length: number,
+): Promise<void> {
+  // By the handle, which knows when it is closed: a stream on its descriptor would close that a second time.
+  const stream = file.createReadStream({ start: offset, end: offset + length - 1 });
+  await pipeline(
+    stream,
+    async function* whole(chunks: AsyncIterable<Buffer>) {
+      yield* chunks;
+      if (stream.bytesRead < length) throw becameShorter();
+    },
+    response,
+  );
+}
+
+/** A response queued behind others (pipelining) gets its socket later, and is told nothing if that is closed before. */
+async function socketOf(response: ServerResponse): Promise<Socket> {
+  const { socket } = response.req;
+  if (response.socket === null && !socket.destroyed) {
     await new Promise<void>((resolve) => {
       response.once('socket', () => resolve());
-      response.once('close', () => resolve());
+      socket.once('close', () => resolve());
     });
   }
-  const { socket } = response;
-  const server = (socket as { server?: unknown } | null)?.server;
+  return response.socket ?? socket;
+}
+
+/** The connection sendfile(2) can be used on. */
+function adoptedConnection(socket: Socket): Connection | undefined {
+  const { server } = socket as { server?: unknown };
   if (!(server instanceof HandoverServer)) return undefined;
   const connection = server.connectionOf(socket);
   return connection?.facts.handover === 'relay' ? undefined : connection;
 }
 
-function ignoreGoneClient(error: unknown): void {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code === 'EPIPE' || code === 'ECONNRESET' || code === 'ERR_STREAM_PREMATURE_CLOSE') return;
-  throw error;
-}
+/** How writing fails when the client has gone away, or its network has. */
+const GONE: ReadonlySet<string> = new Set([
+  'EPIPE',
+  'ECONNRESET',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENETDOWN',
+  'ERR_STREAM_DESTROYED',
+  'ERR_STREAM_PREMATURE_CLOSE',
+]);
