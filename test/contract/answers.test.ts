@@ -3,9 +3,9 @@
 import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
 import test from 'ava';
+import { exchange, readAnswer, readAnswers } from '../helpers/answer-reader.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { until } from '../helpers/until.js';
-import { exchange, readAnswer, readAnswers } from './answer-reader.js';
 import { connectionSubjects, subjects } from './subjects.js';
 
 guardDescriptors(test);

@@ -4,10 +4,10 @@ import { once } from 'node:events';
 import type { RequestListener, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
+import { exchange, readAnswer, readAnswers } from '../helpers/answer-reader.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import type { RawClient } from '../helpers/raw-client.js';
 import { until } from '../helpers/until.js';
-import { exchange, readAnswer, readAnswers } from './answer-reader.js';
 import {
   connectionSubjects,
   type Subject,

@@ -5,10 +5,10 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createServer, type HandoverServer } from '@fdpass/backend-runtime';
 import test, { type ExecutionContext } from 'ava';
+import { exchange, readAnswer, readAnswers } from '../helpers/answer-reader.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import type { RawClient } from '../helpers/raw-client.js';
 import { until } from '../helpers/until.js';
-import { exchange, readAnswer, readAnswers } from './answer-reader.js';
 import { subjects, temporaryPath } from './subjects.js';
 
 guardDescriptors(test);

@@ -6,10 +6,10 @@ import { connect as connectSocket, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { encodeMessage } from '#scgi/message.js';
+import { exchange, readAnswer } from '../helpers/answer-reader.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { RawClient } from '../helpers/raw-client.js';
 import { until } from '../helpers/until.js';
-import { exchange, readAnswer } from './answer-reader.js';
 import { connectionSubjects, type Subject, subjects } from './subjects.js';
 
 guardDescriptors(test);

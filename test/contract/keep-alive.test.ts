@@ -4,9 +4,9 @@ import type { RequestListener } from 'node:http';
 import type { Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import test from 'ava';
+import { exchange, readAnswers } from '../helpers/answer-reader.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { until } from '../helpers/until.js';
-import { exchange, readAnswers } from './answer-reader.js';
 import { connectionSubjects } from './subjects.js';
 
 guardDescriptors(test);

@@ -12,10 +12,10 @@ import { Server as NetServer, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
+import { exchange, readAnswer } from '../helpers/answer-reader.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import type { RawClient } from '../helpers/raw-client.js';
 import { until } from '../helpers/until.js';
-import { exchange, readAnswer } from './answer-reader.js';
 import { serverSubjects, stop, subjects, temporaryPath } from './subjects.js';
 
 guardDescriptors(test);

@@ -3,9 +3,9 @@
 import type { RequestListener, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import test from 'ava';
+import { exchange } from '../helpers/answer-reader.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import type { RawClient } from '../helpers/raw-client.js';
-import { exchange } from './answer-reader.js';
 import { connectionSubjects, subjects } from './subjects.js';
 
 guardDescriptors(test);

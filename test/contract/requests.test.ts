@@ -2,8 +2,8 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import { text } from 'node:stream/consumers';
 import test from 'ava';
+import { exchange, readAnswer, readAnswers } from '../helpers/answer-reader.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
-import { exchange, readAnswer, readAnswers } from './answer-reader.js';
 import { connectionSubjects, subjects } from './subjects.js';
 
 guardDescriptors(test);

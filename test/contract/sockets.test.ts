@@ -4,9 +4,9 @@ import { Socket } from 'node:net';
 import { HandoverServer } from '@fdpass/backend-runtime';
 import test from 'ava';
 import { loadNative } from '#native/index.js';
+import { exchange } from '../helpers/answer-reader.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { until } from '../helpers/until.js';
-import { exchange } from './answer-reader.js';
 import { connectionSubjects, isAddress, subjects } from './subjects.js';
 
 guardDescriptors(test);

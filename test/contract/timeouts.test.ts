@@ -4,9 +4,9 @@ import { request as httpRequest, type RequestListener, type Server } from 'node:
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import test from 'ava';
+import { exchange, readAnswer } from '../helpers/answer-reader.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { until } from '../helpers/until.js';
-import { exchange, readAnswer } from './answer-reader.js';
 import { connectionSubjects, subjects } from './subjects.js';
 
 guardDescriptors(test);

@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import test from 'ava';
 import { WebSocket, WebSocketServer } from 'ws';
+import { exchange, readAnswer } from '../helpers/answer-reader.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { until } from '../helpers/until.js';
-import { exchange, readAnswer } from './answer-reader.js';
 import { connectionSubjects, subjects } from './subjects.js';
 
 guardDescriptors(test);

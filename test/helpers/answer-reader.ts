@@ -1,7 +1,7 @@
 // Reads HTTP/1.1 answers off a raw connection, strictly enough to see that each one is whole and where it ends. Knows
 // nothing of who sent them.
 import { once } from 'node:events';
-import type { RawClient } from '../helpers/raw-client.js';
+import type { RawClient } from './raw-client.js';
 
 export interface Answer {
   readonly status: number;
