@@ -127,6 +127,8 @@ export class Connection {
     if (this.socket.isLingering) return false;
     if (this.#hasSaidClose && this.#latest?.complete === true && !this.socket.destroyed)
       return this.#ignore();
+    // The answer must reach a client that goes on sending.
+    this.#hasIgnored = true;
     this.#tell('onClientError', error, socket);
     return true;
   }

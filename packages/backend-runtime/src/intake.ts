@@ -2,7 +2,7 @@
 // connection that came this way until it is closed. Knows http.Server only as something that takes sockets.
 import type { DropArgument, Socket } from 'node:net';
 import { closeHandover, type Handover } from '@fdpass/scgi-fdpass';
-import { adopt } from './adopt.js';
+import { type Adopted, adopt } from './adopt.js';
 import { Connection } from './connection.js';
 import { addressFrom, ConnectionFacts, registerSocket } from './connection-info.js';
 import { RuntimeError, type RuntimeErrorCode } from './errors.js';
@@ -22,6 +22,13 @@ export interface IntakeEvents {
   onError(error: RuntimeError, sender: Handover['sender']): void;
   /** The last connection is gone. */
   onEmpty(): void;
+}
+
+/** The request head to serve, or the status to answer with. */
+interface FirstBytes {
+  readonly head?: Buffer;
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export class Intake {
@@ -102,9 +109,15 @@ export class Intake {
     const incoming = new IncomingHandover(handover, facts, (decision) => {
       clearTimeout(this.#waiting.get(incoming));
       this.#waiting.delete(incoming);
-      const socket = decision.action === 'taken' ? undefined : this.#conclude(handover, incoming, decision);
-      if (handover.kind !== 'relay') isOpen = () => socket?.destroyed === false;
-      if (socket === undefined) this.#forget(incoming, decision.action !== 'taken');
+      if (decision.action === 'taken') {
+        isOpen = () => false;
+        return this.#forget(incoming, false);
+      }
+      const firstBytes = this.#firstBytes(handover, decision);
+      const adopted = this.#adopt(handover, facts);
+      if (adopted === undefined) return this.#forget(incoming, true);
+      isOpen = () => !adopted.socket.destroyed;
+      this.#conclude(handover, incoming, adopted, firstBytes);
     });
     if (this.isFull) this.#drop(incoming, handover);
     else this.#runMiddleware(incoming, handover);
@@ -133,32 +146,29 @@ export class Intake {
     incoming.reject(503);
   }
 
-  /** @returns the socket the descriptors are in now; undefined if there could be none, and they are closed */
-  #conclude(
-    handover: Handover,
-    incoming: IncomingHandover,
-    decision: Exclude<Decision, { action: 'taken' }>,
-  ): Socket | undefined {
+  #adopt(handover: Handover, facts: ConnectionFacts): Adopted | undefined {
     try {
-      const { head, status, headers } = this.#firstBytes(handover, decision);
-      const { socket, writeFd } = adopt(handover, incoming.info, this.#options);
-      registerSocket(socket, incoming.info);
-      // http.Server's own listeners come after this one, and observers hear of the close last.
-      socket.once('close', (hadError) => process.nextTick(() => this.#onClose(socket, incoming, hadError)));
-      if (head === undefined) this.#answer(socket, rawAnswer(status, headers));
-      else this.#serve(socket, writeFd, Buffer.concat([head, handover.earlyBytes]), handover, incoming);
-      return socket;
+      return adopt(handover, facts, this.#options);
     } catch (error) {
       this.#events.onError(error as RuntimeError, handover.sender);
       return undefined;
     }
   }
 
-  /** The request head to serve, or the status to answer with. */
-  #firstBytes(
+  #conclude(
     handover: Handover,
-    decision: Exclude<Decision, { action: 'taken' }>,
-  ): { head?: Buffer; status: number; headers?: Readonly<Record<string, string>> } {
+    incoming: IncomingHandover,
+    { socket, writeFd }: Adopted,
+    { head, status, headers }: FirstBytes,
+  ): void {
+    registerSocket(socket, incoming.info);
+    // http.Server's own listeners come after this one, and observers hear of the close last.
+    socket.once('close', (hadError) => process.nextTick(() => this.#onClose(socket, incoming, hadError)));
+    if (head === undefined) this.#answer(socket, rawAnswer(status, headers));
+    else this.#serve(socket, writeFd, Buffer.concat([head, handover.earlyBytes]), handover, incoming);
+  }
+
+  #firstBytes(handover: Handover, decision: Exclude<Decision, { action: 'taken' }>): FirstBytes {
     if (decision.action === 'reject') return decision;
     try {
       if (handover.kind === 'relay' && handover.earlyBytes.length > handover.contentLength) {
