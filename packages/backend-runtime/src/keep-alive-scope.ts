@@ -13,8 +13,8 @@ export interface RequestScope {
 
 /**
  * True if a request must be answered 421 Misdirected Request: it names another Host, its path (decoded) is outside the scope, its
- * target is in absolute form, or has a path whose raw and normal forms disagree (dot segments, empty segments, encoded
- * separators): the web server would have judged another path than the one the application serves.
+ * target is in absolute form, has a fragment, or has a path whose raw and normal forms disagree (dot segments, empty segments,
+ * encoded separators): the web server would have judged another path than the one the application serves.
  */
 export function isMisdirected(
   target: string,
@@ -23,7 +23,9 @@ export function isMisdirected(
 ): boolean {
   if (host?.toLowerCase() !== firstHost?.toLowerCase()) return true;
   if (!target.startsWith('/')) return !(target === '*' && scope === '/');
-  const queryAt = target.search(/[?#]/);
+  // No target has a fragment (RFC 9112 section 3.2.1): nginx cuts it off, an application may take it for a part of the path.
+  if (target.includes('#')) return true;
+  const queryAt = target.indexOf('?');
   const path = queryAt === -1 ? target : target.slice(0, queryAt);
   if (ENCODED_SEPARATOR.test(path)) return true;
   let decoded: string;

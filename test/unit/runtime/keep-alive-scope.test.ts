@@ -12,7 +12,6 @@ const rows: Row[] = [
   ['/app/', '/app/', false],
   ['/app/x', '/app/', false],
   ['/app/x?to=/admin/../', '/app/', false],
-  ['/app/x#/../y', '/app/', false],
   ['/app/deep/er/', '/app/', false],
   ['/app', '/app/', true],
   ['/admin', '/app/', true],
@@ -45,6 +44,9 @@ const rows: Row[] = [
   ['/app/%5c..%5cadmin', '/app/', true],
   ['/app/..\\admin', '/app/', true],
   ['/app/x%00', '/app/', true],
+  // a fragment, which the web server does not see and the application may
+  ['/app/#/../../admin', '/app/', true],
+  ['/app/?x#y', '/app/', true],
   ['/app/...', '/app/', false],
   ['/app/.well-known', '/app/', false],
   ['/app/%252e%252e/x', '/app/', false],
