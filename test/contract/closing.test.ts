@@ -215,14 +215,15 @@ for (const subject of serverSubjects) {
   test(`${name}: it listens and serves again after close(), with its timeouts`, async (t) => {
     const path = temporaryPath(t);
     const { connect } = await subject.reach(t, path);
-    const server = subject.create({ headersTimeout: 100, connectionsCheckingInterval: 20 }, served);
+    const server = subject.create({ headersTimeout: 500, connectionsCheckingInterval: 20 }, served);
     t.teardown(() => stop(server));
     for (let round = 0; round < 3; round++) {
       server.listen({ path });
       await once(server, 'listening');
       const client = await connect();
+      t.teardown(() => client.close());
       t.is((await exchange(client, GET)).body, 'served');
-      if (!subject.isRelay) {
+      if (round === 2 && !subject.isRelay) {
         await client.send('GET /half');
         t.regex(await client.readToEnd(), /^HTTP\/1\.1 408 /);
       }

@@ -1,13 +1,14 @@
 // Where a handover server is meant to differ from http.createServer. What is not here, and not in TSDoc of createServer, is the
 // same on both: the other files of this folder hold it.
 import { once } from 'node:events';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
-import { createServer, type HandoverServer } from '@fdpass/backend-runtime';
+import { connectionInfo, createServer, type HandoverServer } from '@fdpass/backend-runtime';
 import test, { type ExecutionContext } from 'ava';
 import { exchange, readAnswer, readAnswers } from '../helpers/answer-reader.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
-import type { RawClient } from '../helpers/raw-client.js';
+import { RawClient } from '../helpers/raw-client.js';
 import { until } from '../helpers/until.js';
 import { subjects, temporaryPath } from './subjects.js';
 
@@ -232,6 +233,26 @@ for (const subject of handovers) {
     await new Promise((resolve) => server.close(resolve));
   });
 }
+
+test('clients of another listener can be given to it, as to any http.Server', async (t) => {
+  const path = temporaryPath(t);
+  const server = createServer((request, response) => {
+    t.throws(() => connectionInfo(request), { code: 'BKR_ERR_NO_CONNECTION_INFO' });
+    response.end(`${request.url} of ${request.socket.remoteAddress}`);
+  });
+  server.listen({ path });
+  await once(server, 'listening');
+  const tcp = createTcpServer((socket) => server.emit('connection', socket)).listen(0, '127.0.0.1');
+  await once(tcp, 'listening');
+  const client = await RawClient.connect((tcp.address() as AddressInfo).port);
+  t.is((await exchange(client, get('/1'))).body, '/1 of 127.0.0.1');
+  t.is((await exchange(client, get('/2'))).headers.connection, 'keep-alive');
+  await client.close();
+  await Promise.all([
+    new Promise((resolve) => tcp.close(resolve)),
+    new Promise((resolve) => server.close(resolve)),
+  ]);
+});
 
 test('await using a server that does not listen does nothing', async (t) => {
   await t.notThrowsAsync(createServer()[Symbol.asyncDispose]());

@@ -140,6 +140,25 @@ for (const running of subjects) {
     t.false(events.some((event) => event.startsWith('response E')));
   });
 
+  for (const how of ['leaves', 'resets'] as const) {
+    // The web server tells of the client's end only, which may be a half-close: the answer is still wanted.
+    if (running.kind === 'partial' && how === 'leaves') continue;
+    test(`${name}: a client that ${how} while its answer is awaited closes the response, though nothing is written`, async (t) => {
+      let events: string[] = [];
+      const { connect } = await running.start(t, (request, response) => {
+        events = record(request, response);
+        events.push('request');
+      });
+      const client = await connect();
+      await client.send(GET);
+      await until('the request came', () => events.length > 0);
+      if (how === 'leaves') await client.close();
+      else client.socket.resetAndDestroy();
+      await until('the response is closed', () => events.includes('response close false'));
+      t.true(events.includes('request close'));
+    });
+  }
+
   test(`${name}: getConnections counts clients, and none after they left`, async (t) => {
     const { server, connect } = await running.start(t, (_request, response) => response.write('begun'));
     const count = (): Promise<number> =>
@@ -191,6 +210,24 @@ for (const running of connectionSubjects) {
       });
     }
   }
+
+  test(`${name}: an idle connection is forgotten when its client leaves`, async (t) => {
+    const { server, connect } = await running.start(t, (_request, response) => response.end('served'));
+    const closes: boolean[] = [];
+    server.on('connection', (socket: Socket) => socket.on('close', (hadError) => closes.push(hadError)));
+    for (const [nth, leave] of [
+      (client: RawClient) => client.close(),
+      (client: RawClient) => client.readToEnd(),
+      (client: RawClient) => client.socket.end(),
+    ].entries()) {
+      const client = await connect();
+      t.is((await exchange(client, GET)).body, 'served');
+      if (nth === 1) client.socket.end();
+      leave(client);
+      await until('the connection is closed', () => closes.length === nth + 1);
+    }
+    t.deepEqual(closes, [false, false, false]);
+  });
 
   test(`${name}: destroying the request or the response closes the connection`, async (t) => {
     const { connect } = await running.start(t, (request, response) => {

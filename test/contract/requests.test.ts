@@ -1,5 +1,6 @@
 // What a request listener gets of a request, whichever way it came: method, target, headers, body, trailers, expectations.
-import type { IncomingMessage, RequestListener } from 'node:http';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { IncomingMessage, type RequestListener, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 import test from 'ava';
 import { exchange, readAnswer, readAnswers } from '../helpers/answer-reader.js';
@@ -164,6 +165,38 @@ for (const subject of subjects) {
       for (const part of parts) await client.send(part);
       t.deepEqual(json(await readAnswer(client)), ['text/plain', true, '0123456789']);
     }
+  });
+
+  test(`${subject.name}: requests and responses are of the classes given`, async (t) => {
+    class OwnRequest extends IncomingMessage {}
+    class OwnResponse<R extends IncomingMessage = IncomingMessage> extends ServerResponse<R> {}
+    const { connect } = await subject.start(
+      t,
+      (request, response) => {
+        response.end(String(request instanceof OwnRequest && response instanceof OwnResponse));
+      },
+      { IncomingMessage: OwnRequest, ServerResponse: OwnResponse },
+    );
+    t.is((await exchange(await connect(), `GET / HTTP/1.1\r\n${HOST}\r\n`)).body, 'true');
+  });
+
+  test(`${subject.name}: what one client's handler leaves in an AsyncLocalStorage, another's does not find`, async (t) => {
+    const storage = new AsyncLocalStorage<string>();
+    const { connect } = await subject.start(t, async (request, response) => {
+      const found = String(storage.getStore());
+      storage.enterWith(String(request.url));
+      await text(request);
+      setImmediate(() => response.end(`${found} ${storage.getStore()}`));
+    });
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, async (_, n) =>
+        exchange(await connect(), `GET /${n} HTTP/1.1\r\n${HOST}\r\n`),
+      ),
+    );
+    t.deepEqual(
+      answers.map(({ body }) => body),
+      answers.map((_, n) => `undefined /${n}`),
+    );
   });
 
   test(`${subject.name}: without a listener to checkContinue the client is told to go on`, async (t) => {

@@ -30,7 +30,7 @@ function clientErrors(server: Server): (string | undefined)[] {
 for (const subject of connectionSubjects) {
   test(`${subject.name}: headersTimeout answers half a head with 408`, async (t) => {
     const { server, connect } = await subject.start(t, answer, {
-      headersTimeout: 100,
+      headersTimeout: 400,
       connectionsCheckingInterval: 20,
     });
     const errors = clientErrors(server);
@@ -43,8 +43,8 @@ for (const subject of connectionSubjects) {
 
   test(`${subject.name}: requestTimeout answers half a body with 408, however steadily it comes`, async (t) => {
     const { server, connect } = await subject.start(t, (request) => request.resume().on('error', () => {}), {
-      headersTimeout: 100,
-      requestTimeout: 150,
+      headersTimeout: 300,
+      requestTimeout: 400,
       connectionsCheckingInterval: 20,
     });
     const errors = clientErrors(server);
@@ -61,9 +61,9 @@ for (const subject of connectionSubjects) {
     const { connect } = await subject.start(
       t,
       (request, response) => {
-        request.resume().on('end', () => setTimeout(() => response.end('late'), 300));
+        request.resume().on('end', () => setTimeout(() => response.end('late'), 900));
       },
-      { headersTimeout: 50, requestTimeout: 100, connectionsCheckingInterval: 10 },
+      { headersTimeout: 400, requestTimeout: 500, connectionsCheckingInterval: 10 },
     );
     t.is((await exchange(await connect(), GET)).body, 'late');
   });
@@ -76,7 +76,7 @@ for (const subject of subjects) {
       t,
       (_request, response) => response.on('close', () => closed++),
       {},
-      (server) => server.setTimeout(50),
+      (server) => server.setTimeout(300),
     );
     const client = await connect();
     await client.send(GET);
@@ -88,9 +88,9 @@ for (const subject of subjects) {
     const idle: Socket[] = [];
     const { connect } = await subject.start(
       t,
-      (_request, response) => setTimeout(() => response.end('late'), 200),
+      (_request, response) => setTimeout(() => response.end('late'), 600),
       {},
-      (server) => server.setTimeout(50, (socket) => idle.push(socket)),
+      (server) => server.setTimeout(200, (socket) => idle.push(socket)),
     );
     t.is((await exchange(await connect(), GET)).body, 'late');
     t.true(idle.length >= 1);

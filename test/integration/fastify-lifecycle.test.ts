@@ -46,7 +46,7 @@ for (const way of allAppWays) {
   const isRelay = way === 'relay';
 
   test(`${way}: connectionTimeout closes a connection whose answer does not come, and tells the onTimeout hook`, async (t) => {
-    const { app, listen } = makeApp(t, { fastify: { connectionTimeout: 50 } });
+    const { app, listen } = makeApp(t, { fastify: { connectionTimeout: 300 } });
     const timeouts: string[] = [];
     app.addHook('onTimeout', async (request) => void timeouts.push(request.url));
     app.get('/', () => new Promise(() => {}));
@@ -60,7 +60,7 @@ for (const way of allAppWays) {
   if (!isRelay) {
     test(`${way}: requestTimeout answers half a body with 408`, async (t) => {
       const { app, listen } = makeApp(t, {
-        fastify: { requestTimeout: 100, http: { headersTimeout: 50, connectionsCheckingInterval: 20 } },
+        fastify: { requestTimeout: 400, http: { headersTimeout: 300, connectionsCheckingInterval: 20 } },
       });
       app.post('/', async () => t.fail('the body never came'));
       const { connect } = await listen();
