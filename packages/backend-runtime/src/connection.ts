@@ -42,6 +42,8 @@ export class Connection {
   /** An answer says so: what the client sends behind that request is not served. */
   #hasSaidClose = false;
   #hasIgnored = false;
+  /** http.Server's, which it takes off the socket before an upgrade. */
+  #drainListeners: readonly unknown[] = [];
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -52,6 +54,12 @@ export class Connection {
     if (this.socket instanceof SplitSocket) {
       this.socket.owesAnswer = () => this.#unanswered.size > 0 && this.#latest?.complete === true;
     }
+  }
+
+  /** Gives http.Server the first bytes, when it has its listeners on the socket. */
+  begin(firstBytes: Buffer): void {
+    this.#drainListeners = this.socket.listeners('drain');
+    this.socket.unshift(firstBytes);
   }
 
   /** The latest answer under way is the last one; an idle connection is for the server to close. */
@@ -72,11 +80,7 @@ export class Connection {
   onRequest(request: IncomingMessage, response: ServerResponse): boolean {
     // A listener to 'checkContinue' hands it on by emitting 'request'.
     if (this.#unanswered.has(response)) return true;
-    if (this.#hasSaidClose) {
-      // Pipelined behind an answer that says `Connection: close`: not judged by the web server, and not to be served.
-      this.#hasIgnored = true;
-      return false;
-    }
+    if (this.#isOver) return this.#ignore();
     const requestNumber = registerRequest(request, this.facts);
     this.#latest = request;
     this.#unanswered.set(response, request);
@@ -101,7 +105,7 @@ export class Connection {
 
   /** @returns whether the upgrade listener gets it */
   onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
-    if (this.#hasSaidClose) return this.#ignore();
+    if (this.#isOver) return this.#ignoreUpgrade();
     const requestNumber = registerRequest(request, this.facts);
     this.#identify(request, requestNumber);
     if (requestNumber === 1) this.#host = request.headers.host;
@@ -111,12 +115,24 @@ export class Connection {
     this.closeAfterAnswer();
     // An answer that is still due must not be overtaken; then that one is the last.
     if (this.#unanswered.size === 0) this.socket.write(rawAnswer(status));
+    return this.#ignoreUpgrade();
+  }
+
+  /** Behind the last request: what comes was not judged by the web server, and is not to be served. */
+  get #isOver(): boolean {
+    return this.#hasSaidClose || this.socket.isLingering;
+  }
+
+  /** http.Server has let go of the socket, but answers still due go on writing to it. */
+  #ignoreUpgrade(): false {
+    for (const onDrain of this.#drainListeners) this.socket.on('drain', onDrain as () => void);
     return this.#ignore();
   }
 
-  /** What the parser has let go of: nobody reads the connection any more, and when no answer is due nothing else ends it. */
+  /** The rest of what the client sends is thrown away; when no answer is due, nothing else ends the connection. */
   #ignore(): false {
     this.#hasIgnored = true;
+    this.socket.discardInput();
     if (this.#unanswered.size === 0) this.socket.closeLingering();
     return false;
   }

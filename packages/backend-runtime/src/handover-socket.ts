@@ -26,6 +26,7 @@ export class HandoverSocket extends Socket {
   readonly #facts: SocketFacts;
   readonly #lingering: LingeringLimits;
   #isLingering = false;
+  #isDiscarding = false;
   /** Set under TLS only: Fastify's and Express's `protocol` look for it. */
   declare encrypted?: true;
   /** The http.Server it belongs to, as net.Server sets it. */
@@ -83,9 +84,32 @@ export class HandoverSocket extends Socket {
     if (this.writableFinished) limit();
     else this.once('finish', limit);
     this.end();
+    // A body that its handler has stopped reading would stop the draining, too.
+    this.once('pause', () => {
+      // Only http.Server can start the handle again that it has stopped.
+      this.once('resume', () => this.discardInput());
+      process.nextTick(() => this.resume());
+    });
+    this.resume();
+  }
+
+  /**
+   * What the client sends from now on is thrown away before it is parsed: requests that nobody will answer must not cost more than
+   * reading them. Idempotent.
+   */
+  discardInput(): void {
+    if (this.#isDiscarding) return;
+    this.#isDiscarding = true;
+    // Before an upgrade http.Server takes its listeners off: nobody else may hear of a client that resets now.
+    this.on('error', ignore);
+    this.removeAllListeners('data');
+    // A listener of our own also makes http.Server's parser let go of the handle that it reads past the stream.
+    this.on('data', ignore);
     this.resume();
   }
 }
+
+const ignore = (): void => {};
 
 // net.Socket has these as accessors of its prototype while its types call them properties, which a class cannot override.
 Object.defineProperties(HandoverSocket.prototype, {

@@ -204,7 +204,7 @@ export class Intake {
     this.#served.set(socket, connection);
     this.#events.onConnection(socket);
     // Not before: http.Server's resume() takes effect in the next tick, and would undo a pause for a body that nobody reads.
-    process.nextTick(() => socket.unshift(firstBytes));
+    process.nextTick(() => connection.begin(firstBytes));
   }
 
   #answer(socket: HandoverSocket, answer: string): void {
