@@ -38,7 +38,7 @@ async function front(
 const get = async (port: number | undefined, host = '127.0.0.1'): Promise<string> =>
   (await fetch(`http://${host}:${port}/`)).text();
 
-test('hands clients over, each address to its own backend, and ends with exit code 0', async (t) => {
+test.serial('hands clients over, each address to its own backend, and ends with exit code 0', async (t) => {
   const cwd = temporaryFolder(t);
   const [one, two] = [join(cwd, 'one.sock'), join(cwd, 'two.sock')];
   await Promise.all([backend(t, one), backend(t, two)]);
@@ -55,7 +55,7 @@ test('hands clients over, each address to its own backend, and ends with exit co
   t.true(existsSync(one), 'the backends are not its to end');
 });
 
-test('several backends of one address are tried in order', async (t) => {
+test.serial('several backends of one address are tried in order', async (t) => {
   const cwd = temporaryFolder(t);
   const [one, two] = [join(cwd, 'one.sock'), join(cwd, 'two.sock')];
   const [first] = await Promise.all([backend(t, one), backend(t, two)]);
@@ -69,7 +69,7 @@ test('several backends of one address are tried in order', async (t) => {
   t.is((await command.ended).code, 0);
 });
 
-test('a path is relative to where the command was typed', async (t) => {
+test.serial('a path is relative to where the command was typed', async (t) => {
   const cwd = temporaryFolder(t);
   const path = join(cwd, 'app.sock');
   await backend(t, path);
@@ -77,7 +77,7 @@ test('a path is relative to where the command was typed', async (t) => {
   t.is(await get(ports[0], 'localhost'), path);
 });
 
-test('an address in use is one sentence, and none of the others is bound', async (t) => {
+test.serial('an address in use is one sentence, and none of the others is bound', async (t) => {
   const taken = createServer();
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
   const { port } = taken.address() as { port: number };
@@ -88,7 +88,7 @@ test('an address in use is one sentence, and none of the others is bound', async
   t.is(ended.stdout, '');
 });
 
-test('a host that is none is one sentence', async (t) => {
+test.serial('a host that is none is one sentence', async (t) => {
   const ended = await FdpassCommand.run(t, ['front', '--listen', 'no..host:0', '--to', 'unix:/run/app.sock']);
   assertOneSentence(t, ended, /Cannot listen on no\.\.host:0 \(getaddrinfo /);
 });

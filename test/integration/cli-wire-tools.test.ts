@@ -28,7 +28,7 @@ function messageFile(t: ExecutionContext, message: Parameters<typeof encodeMessa
   return file;
 }
 
-test('decode shows a message', async (t) => {
+test.serial('decode shows a message', async (t) => {
   const { code, stdout, stderr } = await FdpassCommand.run(t, ['decode', capture('plain-post')]);
   t.is(code, 0);
   t.is(stderr, '');
@@ -36,7 +36,7 @@ test('decode shows a message', async (t) => {
   t.regex(stdout, /\nREQUEST_METHOD=POST\n/);
 });
 
-test('decode --json has the same for every capture', async (t) => {
+test.serial('decode --json has the same for every capture', async (t) => {
   const files = readdirSync(captures);
   const shown = await Promise.all(
     files.map(async (name) => {
@@ -50,13 +50,13 @@ test('decode --json has the same for every capture', async (t) => {
   t.is(shown[files.indexOf('many-headers.scgi')], 102);
 });
 
-test('decode leaves nothing of a client to the terminal', async (t) => {
+test.serial('decode leaves nothing of a client to the terminal', async (t) => {
   const file = messageFile(t, { headers: [['HTTP_USER_AGENT', '\x1b]0;title\x07\r\n\x9bcaf\xe9']] });
   const { stdout } = await FdpassCommand.run(t, ['decode', file]);
   t.true(stdout.endsWith('\nHTTP_USER_AGENT=\\x1b]0;title\\x07\\x0d\\x0a\\x9bcafé\n'));
 });
 
-test('decode into a pipe that nobody reads ends quietly', async (t) => {
+test.serial('decode into a pipe that nobody reads ends quietly', async (t) => {
   const command = [
     '/bin/sh',
     '-c',
@@ -74,13 +74,13 @@ const undecodable: [title: string, bytes: string, message: RegExp][] = [
   ['an empty file', '', /ends in the middle of a message/],
 ];
 for (const [title, bytes, message] of undecodable) {
-  test(`decode of ${title}: one sentence`, async (t) => {
+  test.serial(`decode of ${title}: one sentence`, async (t) => {
     const cwd = temporaryFolder(t, { 'x.scgi': bytes });
     assertOneSentence(t, await FdpassCommand.run(t, ['decode', 'x.scgi'], { cwd }), message);
   });
 }
 
-test('a file that is not there: one sentence', async (t) => {
+test.serial('a file that is not there: one sentence', async (t) => {
   assertOneSentence(t, await FdpassCommand.run(t, ['decode', 'gone.scgi']), /ENOENT.*gone\.scgi/);
   assertOneSentence(t, await FdpassCommand.run(t, ['send', 'gone.scgi', '--to', '/a']), /ENOENT.*gone\.scgi/);
 });
@@ -149,7 +149,7 @@ const sent: [title: string, file: (t: ExecutionContext) => string, stdout: RegEx
   ],
 ];
 for (const [title, file, stdout, stderr] of sent) {
-  test(`send: ${title}`, async (t) => {
+  test.serial(`send: ${title}`, async (t) => {
     const ended = await FdpassCommand.run(t, ['send', file(t), '--to', `unix:${await server(t)}`]);
     t.is(ended.code, 0, ended.stderr);
     t.regex(ended.stdout, stdout);
@@ -157,7 +157,7 @@ for (const [title, file, stdout, stderr] of sent) {
   });
 }
 
-test('send: a message larger than a socket buffer', async (t) => {
+test.serial('send: a message larger than a socket buffer', async (t) => {
   const limits = { maxMessageBytes: 8_000_000, maxHeaderValueBytes: 60_000, maxHeaders: 100 };
   const fields = Array.from({ length: 4 }, (_, at): [string, string] => [`HTTP_X_${at}`, 'x'.repeat(60_000)]);
   const file = messageFile(t, {
@@ -169,7 +169,7 @@ test('send: a message larger than a socket buffer', async (t) => {
   t.regex(stdout, /GET \/large $/);
 });
 
-test('send: a connection that is kept is said to be open', async (t) => {
+test.serial('send: a connection that is kept is said to be open', async (t) => {
   const path = await server(t, { keepAlive: { scope: '/' } });
   const { code, stdout, stderr } = await FdpassCommand.run(t, [
     'send',
@@ -209,19 +209,19 @@ const VERSION_1 = {
   ],
 } as const;
 
-test('send: refused is one sentence', async (t) => {
+test.serial('send: refused is one sentence', async (t) => {
   const path = await receiver(t, closeHandover, { refuse: () => true });
   const ended = await FdpassCommand.run(t, ['send', messageFile(t, VERSION_1), '--to', path]);
   assertOneSentence(t, ended, /The backend unix:\S+ refused the handover/);
 });
 
-test('send: no answer is one sentence', async (t) => {
+test.serial('send: no answer is one sentence', async (t) => {
   const path = await receiver(t, closeHandover);
   const ended = await FdpassCommand.run(t, ['send', capture('get'), '--to', path]);
   assertOneSentence(t, ended, /The backend unix:\S+ closed without an answer/);
 });
 
-test('send: no answer in time is one sentence', async (t) => {
+test.serial('send: no answer in time is one sentence', async (t) => {
   const kept: Handover[] = [];
   const path = await receiver(t, (handover) => kept.push(handover));
   const ended = await FdpassCommand.run(t, ['send', capture('get'), '--to', path, '--timeout', '0.5']);
@@ -229,7 +229,7 @@ test('send: no answer in time is one sentence', async (t) => {
   assertOneSentence(t, ended, /The backend unix:\S+ did not answer within 0\.5 s/);
 });
 
-test('send: no acknowledgement in time is one sentence', async (t) => {
+test.serial('send: no acknowledgement in time is one sentence', async (t) => {
   const path = join(temporaryFolder(t), 'app.sock');
   const silent = createSilentServer((socket) => void socket.resume());
   await new Promise<void>((resolve) => silent.listen(path, resolve));
@@ -239,7 +239,7 @@ test('send: no acknowledgement in time is one sentence', async (t) => {
   assertOneSentence(t, ended, /The backend unix:\S+ did not acknowledge the handover in time/);
 });
 
-test('send: nobody there is one sentence', async (t) => {
+test.serial('send: nobody there is one sentence', async (t) => {
   const ended = await FdpassCommand.run(t, ['send', capture('get'), '--to', 'unix:gone.sock']);
   assertOneSentence(t, ended, /The backend unix:\S+gone\.sock could not be reached: .* \(ENOENT/);
 });

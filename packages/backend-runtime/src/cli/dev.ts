@@ -30,8 +30,7 @@ export async function dev(app: string, { port, host, logLevel, ...options }: Dev
   const processes = new AppProcesses(app, serving, (how) => {
     log.error(`The application ended (${how}); a change starts it again`);
   });
-  // Tried twice: a client that came to the process before, just when that began to drain, goes to the new one.
-  const door = createFrontDoor({ listeners: [{ host, port, to: [socket, socket] }], logger: log });
+  const door = createFrontDoor({ listeners: [{ host, port, to: socket }], logger: log });
   onShutdown(async () => {
     await door.close();
     await processes.close();

@@ -88,7 +88,7 @@ function defaultExport(module: { default?: unknown }): unknown {
 function located(cause: unknown, file: string): unknown {
   if (!(cause instanceof SyntaxError) || placeOf(cause) !== undefined) return cause;
   const args = ['--input-type=module', '--eval', `import ${JSON.stringify(pathToFileURL(file).href)}`];
-  const { stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 5000 });
+  const { stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 10_000 });
   const [place = ''] = /^file:\/\/.*:\d+$/m.exec(stderr) ?? [];
   cause.stack = `${place}\n${cause.stack}`;
   return cause;

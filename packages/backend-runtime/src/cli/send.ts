@@ -54,8 +54,8 @@ async function handOver(
   const sent = native().sendFds(connection.fd, bytes, [passed.fd]);
   const link = socketOf(connection, deadline);
   link.on('error', () => {});
-  // A large message does not fit at once.
-  link.write(bytes.subarray(Math.max(0, sent)));
+  // A large message does not fit at once. (Nothing is not to be written: the backend may be done and closed.)
+  if (sent < bytes.length) link.write(bytes.subarray(Math.max(0, sent)));
   if (version === 1) await acknowledgement(link, backend, deadline);
   const socket = socketOf(client, deadline);
   // In a partial handover its end is the end of the client's stream; the public module closes it after a full one.
