@@ -27,7 +27,7 @@ const bodies = (answers: readonly { body: string }[]): string[] => answers.map((
 for (const subject of connectionSubjects) {
   test(`${subject.name}: three requests one after the other share a connection`, async (t) => {
     const sockets = new Set<Socket>();
-    const { connect } = await subject.start(t, (request, response) => {
+    const { server, connect } = await subject.start(t, (request, response) => {
       sockets.add(request.socket);
       echo(request, response);
     });
@@ -35,7 +35,7 @@ for (const subject of connectionSubjects) {
     const first = await exchange(client, post('/1', 'one'));
     t.is(first.body, 'POST /1 one');
     t.is(first.headers.connection, 'keep-alive');
-    t.is(first.headers['keep-alive'], 'timeout=5');
+    t.is(first.headers['keep-alive'], `timeout=${server.keepAliveTimeout / 1000}`);
     t.is((await exchange(client, get('/2'))).body, 'GET /2 ');
     t.is((await exchange(client, post('/3', 'three'))).body, 'POST /3 three');
     t.is(sockets.size, 1);
@@ -117,7 +117,7 @@ for (const subject of connectionSubjects) {
       server.on('dropRequest', () => dropped++);
     });
     const client = await connect();
-    t.is((await exchange(client, get('/1'))).headers['keep-alive'], 'timeout=5, max=2');
+    t.regex((await exchange(client, get('/1'))).headers['keep-alive'] ?? '', /, max=2$/);
     await client.send(get('/2') + get('/3'));
     const [last, refused] = await readAnswers(client, 2);
     t.like(last, { body: 'GET /2 ', headers: { connection: 'close' } });

@@ -214,7 +214,7 @@ for (const subject of serverSubjects) {
     const folder = dirname(temporaryPath(t));
     const missing = await errorOf(subject.create({}), join(folder, 'missing', 'server.sock'));
     // libuv says EACCES for ENOENT here, for the sake of Windows.
-    t.is(missing.code, subject.kind === 'node' ? 'EACCES' : 'ENOENT');
+    t.true(missing.code === 'ENOENT' || (subject.kind === 'node' && missing.code === 'EACCES'));
     const closed = join(folder, 'closed');
     mkdirSync(closed);
     chmodSync(folder, 0o755);

@@ -1,12 +1,11 @@
 // Bytes that are no HTTP: what the client is told, what 'clientError' says, and that nothing after them is served. A web server
 // does not pass on a head that is malformed, so most of these are second requests of a connection.
-import type { RequestListener, Server } from 'node:http';
-import type { Duplex } from 'node:stream';
-import test from 'ava';
+import type { RequestListener } from 'node:http';
+import test, { type ExecutionContext } from 'ava';
 import { exchange } from '../helpers/answer-reader.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import type { RawClient } from '../helpers/raw-client.js';
-import { connectionSubjects, subjects } from './subjects.js';
+import { connectionSubjects, type Subject, subjects } from './subjects.js';
 
 guardDescriptors(test);
 
@@ -18,44 +17,55 @@ interface ParseError extends NodeJS.ErrnoException {
   bytesParsed?: number;
 }
 
-const cases: readonly { what: string; bytes: string; code: string; answer: string }[] = [
+const cases: readonly { what: string; bytes: string; answer: string }[] = [
   {
     what: 'no HTTP at all',
     bytes: 'NOT HTTP\r\n\r\n',
-    code: 'HPE_INVALID_METHOD',
     answer: 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n',
   },
   {
     what: 'a header without a name',
     bytes: 'GET / HTTP/1.1\r\nHost: example.test\r\n: value\r\n\r\n',
-    code: 'HPE_INVALID_HEADER_TOKEN',
     answer: 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n',
   },
   {
     what: 'both framings',
     bytes:
       'POST / HTTP/1.1\r\nHost: example.test\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
-    code: 'HPE_INVALID_TRANSFER_ENCODING',
     answer: 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n',
   },
   {
     what: 'two lengths',
     bytes: 'POST / HTTP/1.1\r\nHost: example.test\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef',
-    code: 'HPE_UNEXPECTED_CONTENT_LENGTH',
     answer: 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n',
   },
   {
     what: 'a head over maxHeaderSize',
     bytes: `GET / HTTP/1.1\r\nHost: example.test\r\n${LONG}\r\n`,
-    code: 'HPE_HEADER_OVERFLOW',
     answer: 'HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n',
   },
 ];
 
 const answer: RequestListener = (_request, response) => response.end('served');
 
+/** What a server tells its listener of a second request that is `bytes`. */
+async function clientErrors(t: ExecutionContext, subject: Subject, bytes: string): Promise<ParseError[]> {
+  const errors: ParseError[] = [];
+  const { connect } = await subject.start(t, answer, { maxHeaderSize: 4096 }, (server) => {
+    server.on('clientError', (error: ParseError, socket) => {
+      errors.push(error);
+      socket.end('HTTP/1.1 418 Own Answer\r\n\r\n');
+    });
+  });
+  const client = await connect();
+  t.is((await exchange(client, GET)).body, 'served');
+  await client.send(bytes);
+  t.is(await client.readToEnd(), 'HTTP/1.1 418 Own Answer\r\n\r\n');
+  return errors;
+}
+
 for (const subject of connectionSubjects) {
-  for (const { what, bytes, code, answer: expected } of cases) {
+  for (const { what, bytes, answer: expected } of cases) {
     test(`${subject.name}: ${what} is answered and ends the connection`, async (t) => {
       const { connect } = await subject.start(t, answer, { maxHeaderSize: 4096 });
       const client = await connect();
@@ -65,21 +75,14 @@ for (const subject of connectionSubjects) {
     });
 
     test(`${subject.name}: ${what} is a 'clientError' with its code and its bytes`, async (t) => {
-      const errors: ParseError[] = [];
-      const { connect } = await subject.start(t, answer, { maxHeaderSize: 4096 }, (server: Server) => {
-        server.on('clientError', (error: ParseError, socket: Duplex) => {
-          errors.push(error);
-          socket.end('HTTP/1.1 418 Own Answer\r\n\r\n');
-        });
-      });
-      const client = await connect();
-      t.is((await exchange(client, GET)).body, 'served');
-      await client.send(bytes);
-      t.is(await client.readToEnd(), 'HTTP/1.1 418 Own Answer\r\n\r\n');
-      t.is(errors[0]?.code, code);
-      t.is(errors[0]?.rawPacket?.toString('latin1'), bytes);
-      t.is(typeof errors[0]?.bytesParsed, 'number');
-      t.is(errors.length, 1);
+      const [error, ...more] = await clientErrors(t, subject, bytes);
+      // Codes are llhttp's, and differ from version to version.
+      const [control] = await clientErrors(t, subjects[0] as Subject, bytes);
+      t.regex(String(error?.code), /^HPE_/);
+      t.is(error?.code, control?.code);
+      t.is(error?.bytesParsed, control?.bytesParsed);
+      t.is(error?.rawPacket?.toString('latin1'), bytes);
+      t.deepEqual(more, []);
     });
   }
 
