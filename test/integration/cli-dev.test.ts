@@ -29,6 +29,19 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   });
 }
 
+test.serial('Ctrl-C while the application still starts is no failure', async (t) => {
+  const cwd = temporaryFolder(t, {
+    'app.mjs': "console.log('begins');\nawait new Promise(() => setInterval(() => {}, 1000));\n",
+  });
+  const env = { TMPDIR: temporaryFolder(t) };
+  const command = FdpassCommand.start(t, ['dev', 'app.mjs', '--port', '0'], { cwd, env });
+  await command.printed('begins');
+  command.kill('SIGINT');
+  const { code, stderr } = await command.ended;
+  t.is(code, 0);
+  t.is(stderr, '');
+});
+
 test.serial('log lines are for people: one line each', async (t) => {
   const { command, port } = await dev(t, { 'app.mjs': answering('it') });
   await get(port);

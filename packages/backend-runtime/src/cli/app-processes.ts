@@ -36,7 +36,13 @@ export class AppProcesses {
   async replace(): Promise<void> {
     if (this.#isClosing) return;
     const child = this.#start();
-    await this.#whenListening(child);
+    try {
+      await this.#whenListening(child);
+    } catch (error) {
+      // Ended by close().
+      if (this.#isClosing) return;
+      throw error;
+    }
     const before = this.#current;
     this.#current = child;
     before?.kill('SIGTERM');
