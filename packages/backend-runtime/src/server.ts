@@ -50,9 +50,9 @@ export class HandoverServer extends Server {
     this.#intake = new Intake(resolved, {
       onConnection: (socket) => {
         socket.server = this;
-        this.emit('connection', socket);
+        this.#announce('connection', socket);
       },
-      onDrop: (drop) => this.emit('drop', drop),
+      onDrop: (drop) => this.#announce('drop', drop),
       onError: (error, sender) => this.#onRuntimeError(error, sender),
       onEmpty: () => this.#closeIfDrained(),
     });
@@ -217,7 +217,18 @@ export class HandoverServer extends Server {
   #onRuntimeError(error: RuntimeError, sender: object): void {
     this.#runtimeErrors[error.code] = (this.#runtimeErrors[error.code] ?? 0) + 1;
     if (LOGGED.has(error.code)) this.#options.logger.warn({ err: error, sender }, error.message);
-    this.emit('handoverError', error, sender);
+    this.#announce('handoverError', error, sender);
+  }
+
+  /** A listener that throws is an uncaught exception, and costs the client in question nothing. */
+  #announce(event: string, ...args: unknown[]): void {
+    try {
+      this.emit(event, ...args);
+    } catch (error) {
+      process.nextTick(() => {
+        throw error;
+      });
+    }
   }
 
   #closeIfDrained(): void {
