@@ -52,6 +52,17 @@ export class ManualClock {
     this.#nowMs = endMs;
   }
 
+  /** Time passes while the process stands still; then each timer that fell due meanwhile is called once. */
+  stall(ms: number): void {
+    this.#nowMs += ms;
+    for (const timer of [...this.#timers.values()]) {
+      if (timer.dueMs > this.#nowMs) continue;
+      if (timer.everyMs === undefined) this.#timers.delete(timer.id);
+      else timer.dueMs = this.#nowMs + timer.everyMs;
+      timer.callback();
+    }
+  }
+
   #add(callback: () => void, afterMs: number, everyMs: number | undefined): object {
     const id = ++this.#ids;
     this.#timers.set(id, { id, callback, everyMs, dueMs: this.#nowMs + afterMs });

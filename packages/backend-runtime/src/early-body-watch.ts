@@ -15,9 +15,9 @@ export class EarlyBodyWatch {
   readonly #socket: Socket;
   readonly #onLost: () => void;
   readonly #timer: NodeJS.Timeout;
-  readonly #timeoutMs: number;
   #bytesSeen: number;
-  #lastProgressMs = performance.now();
+  /** Looks, not time: after a pause of this process what came meanwhile is still to be read. */
+  #looksInVain = 0;
 
   constructor(
     request: IncomingMessage,
@@ -31,7 +31,6 @@ export class EarlyBodyWatch {
     this.#socket = socket;
     this.#onLost = onLost;
     this.#bytesSeen = socket.bytesRead;
-    this.#timeoutMs = timeoutMs;
     this.#timer = setInterval(() => this.#look(), Math.ceil(timeoutMs / LOOKS_PER_TIMEOUT));
     this.#timer.unref();
     const stop = (): void => clearInterval(this.#timer);
@@ -43,13 +42,12 @@ export class EarlyBodyWatch {
   #look(): void {
     if (this.#request.complete) return clearInterval(this.#timer);
     const { bytesRead } = this.#socket;
-    const nowMs = performance.now();
     if (bytesRead !== this.#bytesSeen || this.#isHandlersTurn()) {
       this.#bytesSeen = bytesRead;
-      this.#lastProgressMs = nowMs;
+      this.#looksInVain = 0;
       return;
     }
-    if (nowMs - this.#lastProgressMs < this.#timeoutMs) return;
+    if (++this.#looksInVain < LOOKS_PER_TIMEOUT) return;
     clearInterval(this.#timer);
     this.#onLost();
   }

@@ -59,6 +59,14 @@ test.serial('a handler that leaves bytes unread is not a client that sends none'
   t.is(timesLost(), 1);
 });
 
+test.serial('a process that stood still has not read what came meanwhile', (t) => {
+  const { clock, socket, timesLost } = watch(t);
+  clock.stall(10 * TIMEOUT_MS);
+  socket.bytesRead++;
+  clock.advance(TIMEOUT_MS - 1);
+  t.is(timesLost(), 0);
+});
+
 test.serial('a whole body ends the watch', (t) => {
   const { clock, request, timesLost } = watch(t);
   request.complete = true;
