@@ -48,6 +48,24 @@ for (const kind of KINDS) {
   });
 }
 
+test('clients that are turned away and stay do not use up the places of others', async (t) => {
+  const { path, server } = await serve(t, {}, (_request, response) => response.write('held'));
+  server.maxConnections = 3;
+  server.use(limitClients({ maxConnections: 1 }));
+  const clients: HandedClient[] = [];
+  for (let nth = 0; nth < 5; nth++) clients.push(await handOver(path, { address: '192.0.2.1' }));
+  // Answered, and still open on their side: the server waits for them to go.
+  for (const client of clients.slice(1)) await client.readUntil('503');
+  t.is(server.stats().connections, 5);
+  for (const address of ['192.0.2.2', '192.0.2.3']) {
+    const other = await handOver(path, { address });
+    t.is(status(await other.readUntil('held')), '200');
+    clients.push(other);
+  }
+  await t.throwsAsync(handOver(path, { address: '192.0.2.4' }), { code: 'FDPASS_ERR_REFUSED' });
+  for (const client of clients) await client.close();
+});
+
 test('requests of one kept connection count like those of several', async (t) => {
   const { path, server } = await serve(t, { keepAlive: { scope: '/' } });
   server.use(limitClients({ requestsPerSecond: 0.01, burst: 3 }));

@@ -61,8 +61,9 @@ export class Intake {
     return this.#waiting.size + this.#served.size + this.#answered.size;
   }
 
+  /** Those answered already do not count: a client that is turned away and does not go must not keep others out. */
   get isFull(): boolean {
-    return this.maxConnections !== undefined && this.size >= this.maxConnections;
+    return this.maxConnections !== undefined && this.#waiting.size + this.#served.size >= this.maxConnections;
   }
 
   connectionOf(socket: unknown): Connection | undefined {
@@ -116,7 +117,7 @@ export class Intake {
       const firstBytes = this.#firstBytes(handover, decision);
       const adopted = this.#adopt(handover, facts);
       if (adopted === undefined) return this.#forget(incoming, true);
-      isOpen = () => !adopted.socket.destroyed;
+      isOpen = () => !adopted.socket.sink.destroyed;
       this.#conclude(handover, incoming, adopted, firstBytes);
     });
     if (this.isFull) this.#drop(incoming, handover);
