@@ -40,6 +40,7 @@ for (const kind of ['full', 'partial'] as const) {
         native.closeFd(fd);
       }
       await client.close();
+    t.true(peer === undefined || peer.port === localPort, JSON.stringify({ peer, localPort }));
     },
   );
 }
