@@ -35,12 +35,12 @@ for (const kind of ['full', 'partial'] as const) {
       const others = await Promise.all([source.next(), source.next(), source.next()]);
       source.close();
       const { peer } = connectionInfo(asked as IncomingMessage);
-        for (const { client: other, fd } of others) {
+      for (const { client: other, fd } of others) {
         await other.close();
         native.closeFd(fd);
       }
       await client.close();
-    t.true(peer === undefined || peer.port === localPort, JSON.stringify({ peer, localPort }));
+      t.true(peer === undefined || peer.port === localPort, JSON.stringify({ peer, localPort }));
     },
   );
 }
