@@ -1,22 +1,15 @@
-// What net.Server does before and around its connections, on UNIX paths: listening, its errors, addresses, references and limits.
+// What net.Server does before its connections, on UNIX paths: listening, its errors, addresses, signals and references.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import {
-  createServer as createHttpServer,
-  Server as HttpServer,
-  type RequestListener,
-  type Server,
-} from 'node:http';
-import { Server as NetServer, type Socket } from 'node:net';
+import type { RequestListener, Server } from 'node:http';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
-import { exchange, readAnswer } from '../helpers/answer-reader.js';
+import { exchange } from '../helpers/answer-reader.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import type { RawClient } from '../helpers/raw-client.js';
-import { until } from '../helpers/until.js';
-import { serverSubjects, stop, subjects, temporaryPath } from './subjects.js';
+import { serverSubjects, stop, temporaryPath } from './subjects.js';
 
 guardDescriptors(test);
 
@@ -66,58 +59,6 @@ async function isServed(connect: () => Promise<RawClient>): Promise<boolean> {
 
 for (const subject of serverSubjects) {
   const { name } = subject;
-
-  test(`${name}: it is an http.Server and a net.Server with their defaults`, (t) => {
-    const server = subject.create({ keepAlive: false });
-    t.true(server instanceof HttpServer);
-    t.true(server instanceof NetServer);
-    const control = createHttpServer();
-    for (const property of [
-      'timeout',
-      'keepAliveTimeout',
-      'headersTimeout',
-      'requestTimeout',
-      'maxHeadersCount',
-      'maxRequestsPerSocket',
-      'maxConnections',
-      'httpAllowHalfOpen',
-      'listening',
-      'connectionsCheckingInterval',
-      'noDelay',
-      'keepAlive',
-      'keepAliveInitialDelay',
-      'allowHalfOpen',
-      'requireHostHeader',
-    ] as const) {
-      t.deepEqual(Reflect.get(server, property), Reflect.get(control, property), property);
-    }
-    t.is(server.address(), null);
-  });
-
-  test(`${name}: options of http.createServer are the server's`, (t) => {
-    const options = {
-      keepAliveTimeout: 1,
-      headersTimeout: 2,
-      requestTimeout: 3,
-      connectionsCheckingInterval: 4,
-      requireHostHeader: false,
-      noDelay: false,
-      keepAlive: true,
-      keepAliveInitialDelay: 5000,
-      highWaterMark: 6,
-      joinDuplicateHeaders: true,
-      insecureHTTPParser: false,
-      maxHeaderSize: 7,
-    };
-    const server = subject.create(options);
-    const control = createHttpServer(options);
-    for (const property of Object.keys(options)) {
-      t.deepEqual(Reflect.get(server, property), Reflect.get(control, property), property);
-    }
-    t.throws(() => subject.create({ headersTimeout: -1 }), { code: 'ERR_OUT_OF_RANGE' });
-    t.throws(() => subject.create({ requestTimeout: 10, headersTimeout: 20 }), { code: 'ERR_OUT_OF_RANGE' });
-    t.throws(() => subject.create({ insecureHTTPParser: 'yes' as never }), { code: 'ERR_INVALID_ARG_TYPE' });
-  });
 
   test(`${name}: listen(), then 'listening', then connections`, async (t) => {
     const path = temporaryPath(t);
@@ -288,77 +229,4 @@ for (const subject of serverSubjects) {
       t.is((await exit)[0], ends ? 0 : 42);
     });
   }
-}
-
-for (const subject of subjects) {
-  const { name } = subject;
-
-  test(`${name}: getConnections counts, connection by connection`, async (t) => {
-    const answers: (() => unknown)[] = [];
-    const { server, connect } = await subject.start(t, (_request, response) => {
-      answers.push(() => response.end('served'));
-    });
-    const count = (): Promise<number> =>
-      new Promise((resolve, reject) => {
-        const returned = server.getConnections((error, number) => (error ? reject(error) : resolve(number)));
-        t.true(returned === (server as unknown));
-      });
-    t.is(await count(), 0);
-    for (const expected of [1, 2, 3]) {
-      const client = await connect();
-      await client.send(GET);
-      await until('the request came', () => answers.length === expected);
-      t.is(await count(), expected);
-    }
-  });
-
-  test(`${name}: maxConnections drops those above it, with 'drop', until there is room`, async (t) => {
-    const drops: (Record<string, unknown> | undefined)[] = [];
-    const sockets: Socket[] = [];
-    const { server, port, connect } = await subject.start(t, (request, response) => {
-      sockets.push(request.socket);
-      if (request.url === '/first') response.write('begun');
-      else response.end('served');
-    });
-    server.maxConnections = 1;
-    server.on('drop', (drop) => drops.push(drop as never));
-    const first = await connect();
-    await first.send(GET.replace('GET /', 'GET /first'));
-    await first.readUntil('begun');
-    const dropped = await connect();
-    await dropped.send(GET);
-    const answer = await readAnswer(dropped).catch(() => undefined);
-    t.not(answer?.body, 'served');
-    // A front door that is refused asks once more.
-    t.true(drops.length === 1 || (subject.name === 'full' && drops.length === 2));
-    for (const drop of drops) {
-      t.deepEqual(
-        { ...drop },
-        {
-          localAddress: '127.0.0.1',
-          localPort: port,
-          localFamily: 'IPv4',
-          remoteAddress: '127.0.0.1',
-          remotePort: dropped.socket.localPort,
-          remoteFamily: 'IPv4',
-        },
-      );
-    }
-    first.socket.resetAndDestroy();
-    await until(
-      'the first is gone',
-      () => sockets[0]?.destroyed === true || void sockets[0]?.write('x') === null,
-    );
-    t.is((await exchange(await connect(), GET)).body, 'served');
-  });
-
-  test(`${name}: a socket destroyed by a listener to 'connection' is none of the others' business`, async (t) => {
-    const { server, connect } = await subject.start(t, served);
-    server.once('connection', (socket: Socket) => socket.destroy());
-    const client = await connect();
-    await client.send(GET);
-    await client.readToEnd();
-    t.notRegex(client.received, /served/);
-    t.is((await exchange(await connect(), GET)).body, 'served');
-  });
 }

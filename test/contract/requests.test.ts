@@ -1,4 +1,4 @@
-// What a request listener gets of a request, whichever way it came: method, target, headers, body, trailers, expectations.
+// What a request listener gets of a request, whichever way it came: method, target, headers, body, trailers.
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { IncomingMessage, type RequestListener, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
@@ -198,19 +198,6 @@ for (const subject of subjects) {
       answers.map((_, n) => `undefined /${n}`),
     );
   });
-
-  test(`${subject.name}: without a listener to checkContinue the client is told to go on`, async (t) => {
-    const { connect } = await subject.start(
-      t,
-      tell((_request, body) => body),
-    );
-    const client = await connect();
-    await client.send(`POST / HTTP/1.1\r\n${HOST}Expect: 100-continue\r\nContent-Length: 4\r\n\r\n`);
-    t.is((await readAnswer(client)).status, 100);
-    const answer = await exchange(client, 'body');
-    t.is(answer.status, 200);
-    t.is(json(answer), 'body');
-  });
 }
 
 for (const subject of connectionSubjects) {
@@ -241,37 +228,6 @@ for (const subject of connectionSubjects) {
       for (const part of parts) await client.send(part);
       t.deepEqual(json(await readAnswer(client)), ['hello 0123456789', { 'x-sum': '42' }, ['X-Sum', '42']]);
     }
-  });
-
-  test(`${subject.name}: a listener to checkContinue decides whether the client goes on`, async (t) => {
-    const { connect } = await subject.start(
-      t,
-      tell((_request, body) => body),
-      {},
-      (server) => {
-        server.on('checkContinue', (request, response) => {
-          if (request.url === '/no') return response.writeHead(417).end();
-          response.writeContinue();
-          return server.emit('request', request, response);
-        });
-      },
-    );
-    const expecting = (path: string): string =>
-      `POST ${path} HTTP/1.1\r\n${HOST}Expect: 100-continue\r\nContent-Length: 4\r\n\r\n`;
-    const client = await connect();
-    t.is((await exchange(client, expecting('/yes'))).status, 100);
-    t.is(json(await exchange(client, 'body')), 'body');
-    t.is((await exchange(await connect(), expecting('/no'))).status, 417);
-  });
-
-  test(`${subject.name}: another expectation is 417, or for a listener to checkExpectation`, async (t) => {
-    const head = `GET / HTTP/1.1\r\n${HOST}Expect: a miracle\r\n\r\n`;
-    const strict = await subject.start(t, (_request, response) => response.end());
-    t.is((await exchange(await strict.connect(), head)).status, 417);
-    const lenient = await subject.start(t, undefined, {}, (server) => {
-      server.on('checkExpectation', (request, response) => response.end(request.headers.expect));
-    });
-    t.is((await exchange(await lenient.connect(), head)).body, 'a miracle');
   });
 
   test(`${subject.name}: a request without Host is 400`, async (t) => {
