@@ -48,7 +48,10 @@ test.serial('hands clients over, each address to its own backend, and ends with 
   ]);
   t.is(await get(ports[0]), one);
   t.is(await get(ports[1]), two);
-  t.is(command.stdout, `http://127.0.0.1:${ports[0]}/ -> ${one}\nhttp://127.0.0.1:${ports[1]}/ -> ${two}\n`);
+  t.is(
+    command.stdout,
+    `http://127.0.0.1:${ports[0]}/ -> unix:${one}\nhttp://127.0.0.1:${ports[1]}/ -> unix:${two}\n`,
+  );
   command.kill('SIGTERM');
   t.is((await command.ended).code, 0);
   await t.throwsAsync(get(ports[0]));

@@ -23,7 +23,8 @@ export async function front(pairs: readonly FrontPair[], options: { logLevel: st
   onShutdown(() => door.close());
   await listening(door, pairs.map(({ listen }) => `${listen.host}:${listen.port}`).join(', '));
   door.addresses().forEach((address, index) => {
-    process.stdout.write(`${webAddress(address)} -> ${pairs[index]?.to.join(', ')}\n`);
+    const backends = pairs[index]?.to.map((path) => `unix:${path}`) ?? [];
+    process.stdout.write(`${webAddress(address)} -> ${backends.join(', ')}\n`);
   });
 }
 
