@@ -201,6 +201,11 @@ export interface NativeBinding {
   ) => FdPoller;
 
   // --- ownership
+  /**
+   * Puts a descriptor the caller owns into the addon's registry: it is closed when this environment ends (a worker thread that is
+   * terminated), unless `takeFd` or `closeFd` came before. Harmless for one that is registered.
+   */
+  registerFd(fd: number): void;
   /** Takes a descriptor out of the addon's registry: from now on the caller alone must close it. Answers `fd`, registered or not. */
   takeFd(fd: number): number;
   /** Closes a descriptor the caller owns, registered or not. EINTR counts as closed (close(2)). */

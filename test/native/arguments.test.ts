@@ -15,6 +15,7 @@ const bytes = Buffer.from('x');
 
 /** Arguments that are right, for each function: a wrong one is put in each place in turn. */
 const rightArguments: Record<string, readonly unknown[]> = {
+  registerFd: [1_000_000],
   takeFd: [1_000_000],
   closeFd: [1_000_000],
   dupFd: [1_000_000],
@@ -221,13 +222,17 @@ function methodsOf(owner: { prototype: object }): Record<string, Callable> {
   );
 }
 
-test('ownership: taken, closed twice, duplicated', (t) => {
+test('ownership: taken, registered, closed twice, duplicated', (t) => {
   const [left, right] = native.socketpair();
   t.is(native.takeFd(left), left, 'what is not registered is answered as well');
   const copy = native.dupFd(left);
   t.not(copy, left);
   t.is(native.registeredFdCount(), 0);
+  native.registerFd(left);
+  native.registerFd(left);
+  t.is(native.registeredFdCount(), 1);
   native.closeFd(left);
+  t.is(native.registeredFdCount(), 0);
   t.throws(() => native.closeFd(left), { code: 'EBADF' });
   t.is(native.write(copy, bytes), 1);
   native.closeFd(copy);

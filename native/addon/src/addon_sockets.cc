@@ -16,6 +16,13 @@
 namespace fdpass {
 namespace {
 
+napi_value JsRegisterFd(napi_env env, napi_callback_info info) {
+  const Arguments args(env, info);
+  int fd;
+  if (!args.Fd(0, &fd)) return nullptr;
+  return NothingOrThrow(env, Environment::Of(env).registry().Register(fd));
+}
+
 napi_value JsTakeFd(napi_env env, napi_callback_info info) {
   const Arguments args(env, info);
   int fd;
@@ -172,7 +179,8 @@ napi_value JsSendfile(napi_env env, napi_callback_info info) {
 
 bool ExportSockets(napi_env env, napi_value exports) {
   return ExportFunctions(env, exports,
-                         {{"takeFd", JsTakeFd},
+                         {{"registerFd", JsRegisterFd},
+                          {"takeFd", JsTakeFd},
                           {"closeFd", JsCloseFd},
                           {"dupFd", JsDupFd},
                           {"registeredFdCount", JsRegisteredFdCount},

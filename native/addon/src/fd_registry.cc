@@ -13,6 +13,12 @@ int FdRegistry::Add(UniqueFd fd) {
   return number;
 }
 
+SysResult FdRegistry::Register(int fd) {
+  if (fds_.count(fd) == 0 && fcntl(fd, F_GETFD) < 0) return SysResult::Errno("fcntl");
+  fds_.insert(fd);
+  return SysResult::Ok(fd);
+}
+
 SysResult FdRegistry::Close(int fd) {
   fds_.erase(fd);
   // After EINTR the number is free already (close(2)): a second try could close what another thread just opened.

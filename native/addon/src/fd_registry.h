@@ -21,6 +21,9 @@ class FdRegistry {
   // Takes ownership; answers the number JavaScript will know it by (-1 for an empty one).
   int Add(UniqueFd fd);
 
+  // Takes ownership of what JavaScript got otherwise. A descriptor that is not open is EBADF.
+  SysResult Register(int fd);
+
   // Returns ownership. Harmless for a descriptor that is not registered.
   void Take(int fd) { fds_.erase(fd); }
 

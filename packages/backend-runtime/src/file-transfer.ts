@@ -1,5 +1,6 @@
 // Sends a piece of a file on an adopted connection by sendfile(2), past http.ServerResponse and past this process's memory.
 // Owns a duplicate of the client's descriptor meanwhile, so that a connection closed underneath it can harm nobody else.
+import { PassedFd } from '@fdpass/scgi-fdpass';
 import type { Connection } from './connection.js';
 import { RuntimeError } from './errors.js';
 import { type FdPoller, native } from './native.js';
@@ -35,7 +36,8 @@ export class FileTransfer {
       socket.write('', (error) => (error ? reject(error) : resolve()));
     });
     if (socket.destroyed) throw gone();
-    this.#outFd = native().dupFd(this.#connection.writeFd);
+    const out = new PassedFd(native().dupFd(this.#connection.writeFd));
+    this.#outFd = out.fd;
     this.#connection.isSendingFile = true;
     try {
       await new Promise<void>((resolve, reject) => {
@@ -46,7 +48,7 @@ export class FileTransfer {
     } finally {
       this.#connection.isSendingFile = false;
       this.#poller?.close();
-      native().closeFd(this.#outFd);
+      out.close();
     }
   }
 

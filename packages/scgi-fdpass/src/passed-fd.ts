@@ -25,8 +25,10 @@ const forgotten = new FinalizationRegistry<Cell>((cell) => {
 export class PassedFd {
   readonly #cell: Cell;
 
-  /** Takes ownership of `fd` (0 is a descriptor like any other). */
+  /** Takes ownership of `fd` (0 is a descriptor like any other). @throws EBADF if it is not open */
   constructor(fd: number) {
+    // A worker thread may be terminated while it has the descriptor: then the addon closes it.
+    native().registerFd(fd);
     this.#cell = { fd };
     forgotten.register(this, this.#cell, this.#cell);
   }
