@@ -38,7 +38,8 @@ export function adopt(handover: Handover, facts: ConnectionFacts, options: Resol
   }
 }
 
-function adoptFull({ passedFd }: FullHandover, facts: ConnectionFacts, options: ResolvedOptions): Adopted {
+function adoptFull(handover: FullHandover, facts: ConnectionFacts, options: ResolvedOptions): Adopted {
+  const passedFd = aboveStandardStreams(handover.passedFd);
   tuneTcp(passedFd.fd, options);
   const writeFd = passedFd.fd;
   const socket = own(
@@ -50,14 +51,16 @@ function adoptFull({ passedFd }: FullHandover, facts: ConnectionFacts, options: 
 }
 
 function adoptPartial(
-  { passedFd, connection, version }: PartialHandover,
+  { version, ...handover }: PartialHandover,
   facts: ConnectionFacts,
   options: ResolvedOptions,
 ): Adopted {
+  const split = splitOptions(facts, options);
+  const passedFd = aboveStandardStreams(handover.passedFd);
+  const connection = aboveStandardStreams(handover.connection);
   tuneTcp(passedFd.fd, options);
   const writeFd = passedFd.fd;
   const sourceFd = connection.fd;
-  const split = splitOptions(facts, options);
   // Never read: what the client sends there is for the web server to decrypt.
   const sink = own(
     passedFd,
@@ -80,10 +83,11 @@ function adoptPartial(
 }
 
 function adoptRelay(
-  { connection, contentLength, earlyBytes }: RelayHandover,
+  { contentLength, earlyBytes, ...handover }: RelayHandover,
   facts: ConnectionFacts,
   options: ResolvedOptions,
 ): Adopted {
+  const connection = aboveStandardStreams(handover.connection);
   const writeFd = connection.fd;
   const socket = new RelaySocket({
     ...splitOptions(facts, options),
@@ -125,6 +129,13 @@ const socketFacts = (facts: ConnectionFacts) => ({
 
 const bufferSize = ({ highWaterMark }: ResolvedOptions): { highWaterMark?: number } =>
   highWaterMark === undefined ? {} : { highWaterMark };
+
+/** libuv never closes descriptors 0 to 2, which it takes for the standard streams: a socket gets another number for them. */
+function aboveStandardStreams(passedFd: PassedFd): PassedFd {
+  if (passedFd.fd > 2) return passedFd;
+  using low = passedFd;
+  return aboveStandardStreams(low.dup());
+}
 
 /** Moves a descriptor into a socket; whichever of the two fails, it has exactly one owner. */
 function own<T extends Socket>(passedFd: PassedFd, makeSocket: (fd: number) => T): T {

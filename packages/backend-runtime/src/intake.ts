@@ -104,20 +104,22 @@ export class Intake {
 
   /** Takes the handover's descriptors, whatever becomes of it. */
   take(handover: Handover): void {
-    const borrowed = handover.kind === 'relay' ? undefined : handover.passedFd.fd;
-    let isOpen = (): boolean => handover.kind !== 'relay' && !handover.passedFd.closed;
-    const facts = new ConnectionFacts(handover, () => (isOpen() ? borrowed : undefined));
+    const passedFd = handover.kind === 'relay' ? undefined : handover.passedFd;
+    let clientFd = (): number | undefined => (passedFd?.closed === false ? passedFd.fd : undefined);
+    const facts = new ConnectionFacts(handover, () => clientFd());
     const incoming = new IncomingHandover(handover, facts, (decision) => {
       clearTimeout(this.#waiting.get(incoming));
       this.#waiting.delete(incoming);
       if (decision.action === 'taken') {
-        isOpen = () => false;
+        clientFd = () => undefined;
         return this.#forget(incoming, false);
       }
       const firstBytes = this.#firstBytes(handover, decision);
       const adopted = this.#adopt(handover, facts);
       if (adopted === undefined) return this.#forget(incoming, true);
-      isOpen = () => !adopted.socket.sink.destroyed;
+      if (passedFd !== undefined) {
+        clientFd = () => (adopted.socket.sink.destroyed ? undefined : adopted.writeFd);
+      }
       this.#conclude(handover, incoming, adopted, firstBytes);
     });
     if (this.isFull) this.#drop(incoming, handover);
