@@ -1,6 +1,7 @@
 // What a client sends behind its last request costs no more than reading it: it is not parsed, does not stop the answers that
 // are still due, and a client that resets meanwhile harms nobody.
 import { IncomingMessage } from 'node:http';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import test from 'ava';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { handOver } from '../helpers/hand-over.js';
@@ -92,6 +93,22 @@ for (const kind of KINDS) {
     await client.close();
     await until('the connection is closed', () => server.stats().connections === 0);
     t.pass();
+  });
+
+  test(`${kind}: an upgrade behind an answer that is still due does not overtake it, and is not served`, async (t) => {
+    let release = (): void => {};
+    const { path, server } = await serve(t, { keepAlive: { scope: '/' } }, (_request, response) => {
+      release = () => response.end('first');
+    });
+    server.on('upgrade', () => t.fail());
+    const client = await handOver(path, { kind, earlyBytes: UPGRADE });
+    await until('the request is there', () => server.stats().connections === 1);
+    await nextTurn();
+    release();
+    t.regex(
+      await client.readToEnd(),
+      /^HTTP\/1\.1 200 OK\r\n(?:.+\r\n)*Connection: close\r\n(?:.+\r\n)*\r\nfirst$/,
+    );
   });
 
   test(`${kind}: an upgrade behind a large answer does not stop it`, async (t) => {

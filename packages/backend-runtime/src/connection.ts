@@ -105,6 +105,8 @@ export class Connection {
 
   /** @returns whether the upgrade listener gets it */
   onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
+    // An answer that is still due must not be overtaken: it becomes the last one.
+    if (this.#unanswered.size > 0) this.closeAfterAnswer();
     if (this.#isOver) return this.#ignoreUpgrade();
     const requestNumber = registerRequest(request, this.facts);
     this.#identify(request, requestNumber);
@@ -112,9 +114,7 @@ export class Connection {
     this.#tell('onUpgrade', request, socket, head);
     const status = this.#judge(request, requestNumber);
     if (status === undefined) return true;
-    this.closeAfterAnswer();
-    // An answer that is still due must not be overtaken; then that one is the last.
-    if (this.#unanswered.size === 0) this.socket.write(rawAnswer(status));
+    this.socket.write(rawAnswer(status));
     return this.#ignoreUpgrade();
   }
 
