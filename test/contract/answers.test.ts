@@ -122,11 +122,10 @@ for (const subject of subjects) {
     });
     t.is((await exchange(await connect(), GET)).body, 'ab');
     await until('the answer is closed', () => events.some((event) => event.startsWith('close')));
-    t.deepEqual(
-      events.filter((event) => event !== 'request close'),
-      ['written', 'finish', 'ended', 'close true'],
-    );
-    t.true(events.includes('request close'));
+    const once = ['written', 'finish', 'ended', 'close true', 'request close'];
+    t.deepEqual([...events].sort(), [...once].sort());
+    // Which of 'finish' and the callbacks is first differs between versions of Node.js.
+    t.true(events.indexOf('finish') < events.indexOf('close true'));
   });
 }
 

@@ -94,7 +94,7 @@ test('a path somebody listens on: one sentence, and exit code 1; with --takeover
   const serve = ['serve', join(folder, 'app.mjs'), '--socket', first.path];
   const refused = new Command(t, serve);
   t.is(await refused.end(), 1);
-  t.regex(refused.output, /^fdpass: listen EADDRINUSE.*takeover.*$/m);
+  t.regex(refused.output, /^fdpass: .*EADDRINUSE.*takeover.*$/m);
   const second = new Command(t, [...serve, '--takeover']);
   await second.says('Server listening');
   t.regex(await (await handOver(first.path)).readToEnd(), new RegExp(`served by ${second.child.pid}$`));
