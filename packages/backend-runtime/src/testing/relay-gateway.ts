@@ -99,7 +99,9 @@ async function relayAnswer(backend: Socket, response: ServerResponse): Promise<v
   response.strictContentLength = true;
   let head = '';
   let isBody = false;
-  for await (const chunk of backend as AsyncIterable<Buffer>) {
+  // It is destroyed with the response; the loop's own way of it would count as an error, and cost the client's connection.
+  const chunks: AsyncIterable<Buffer> = backend.iterator({ destroyOnReturn: false });
+  for await (const chunk of chunks) {
     if (isBody) {
       await write(response, chunk);
       continue;
