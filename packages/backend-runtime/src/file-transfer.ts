@@ -1,5 +1,5 @@
 // Sends a piece of a file on an adopted connection by sendfile(2), past http.ServerResponse and past this process's memory.
-// Owns a duplicate of the client's descriptor meanwhile, so that a connection closed underneath it can harm nobody else.
+// Waits for room on a duplicate of the client's descriptor, so that a connection closed underneath it can harm nobody else.
 import { PassedFd } from '@fdpass/scgi-fdpass';
 import type { Connection } from './connection.js';
 import { RuntimeError } from './errors.js';
@@ -8,13 +8,16 @@ import { type FdPoller, native } from './native.js';
 /** Bytes per job in the thread pool: long enough to be cheap, short enough that downloads take turns. */
 const STEP_BYTES = 4 * 1024 * 1024;
 
+/** A process that lacks descriptors at the moment: the head is out already, so the rest waits for some. */
+const SHORTAGES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE']);
+const SHORTAGE_RETRY_MS = 50;
+
 export class FileTransfer {
   readonly #connection: Connection;
   readonly #fileFd: number;
   #offset: number;
   #remaining: number;
-  #outFd = -1;
-  #poller: FdPoller | undefined;
+  #writable: { readonly fd: PassedFd; readonly poller: FdPoller } | undefined;
   #resolve: () => void = () => {};
   #reject: (error: Error) => void = () => {};
 
@@ -36,8 +39,6 @@ export class FileTransfer {
       socket.write('', (error) => (error ? reject(error) : resolve()));
     });
     if (socket.destroyed) throw gone();
-    const out = new PassedFd(native().dupFd(this.#connection.writeFd));
-    this.#outFd = out.fd;
     this.#connection.isSendingFile = true;
     try {
       await new Promise<void>((resolve, reject) => {
@@ -47,18 +48,35 @@ export class FileTransfer {
       });
     } finally {
       this.#connection.isSendingFile = false;
-      this.#poller?.close();
-      out.close();
+      this.#writable?.poller.close();
+      this.#writable?.fd.close();
     }
   }
 
   #step(): void {
     if (this.#remaining === 0) return this.#resolve();
-    if (this.#connection.socket.destroyed) return this.#reject(gone());
+    // Its descriptor may be another's by now.
+    if (this.#connection.socket.sink.destroyed) return this.#reject(gone());
     const length = Math.min(this.#remaining, STEP_BYTES);
-    native().sendfile(this.#outFd, this.#fileFd, this.#offset, length, (error, bytes, wouldBlock) =>
-      this.#onSent(error, bytes, wouldBlock),
+    this.#attempt(() =>
+      native().sendfile(
+        this.#connection.writeFd,
+        this.#fileFd,
+        this.#offset,
+        length,
+        (error, bytes, wouldBlock) => this.#onSent(error, bytes, wouldBlock),
+      ),
     );
+  }
+
+  /** A client that takes nothing in the meantime is the write-stall timeout's to close. */
+  #attempt(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      if (!SHORTAGES.has((error as NodeJS.ErrnoException).code)) return this.#reject(error as Error);
+      setTimeout(() => this.#step(), SHORTAGE_RETRY_MS);
+    }
   }
 
   #onSent(error: Error | null, bytes: number, wouldBlock: boolean): void {
@@ -71,18 +89,28 @@ export class FileTransfer {
     const { socket } = this.#connection;
     // net.Socket refreshes its idle timeout for bytes it writes itself.
     if (socket.timeout !== undefined && socket.timeout > 0) socket.setTimeout(socket.timeout);
-    if (wouldBlock && !socket.destroyed) this.#awaitWritable();
+    if (wouldBlock && !socket.destroyed) this.#attempt(() => this.#awaitWritable());
     else this.#step();
   }
 
   #awaitWritable(): void {
-    this.#poller ??= new (native().FdPoller)(this.#outFd, this.#resume);
+    this.#writable ??= this.#openPoller();
     this.#connection.socket.once('close', this.#resume);
-    this.#poller.start(native().constants.WRITABLE);
+    this.#writable.poller.start(native().constants.WRITABLE);
+  }
+
+  #openPoller(): { fd: PassedFd; poller: FdPoller } {
+    const fd = new PassedFd(native().dupFd(this.#connection.writeFd));
+    try {
+      return { fd, poller: new (native().FdPoller)(fd.fd, this.#resume) };
+    } catch (error) {
+      fd.close();
+      throw error;
+    }
   }
 
   readonly #resume = (): void => {
-    this.#poller?.stop();
+    this.#writable?.poller.stop();
     this.#connection.socket.off('close', this.#resume);
     this.#step();
   };
