@@ -1,5 +1,5 @@
 // A script of this folder in a process of its own that takes commands by IPC and answers each.
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
@@ -11,16 +11,19 @@ export class CommandedProcess {
     this.child = child;
   }
 
-  /** Resolves when the script has said that it is ready; it is killed with the test. */
+  /**
+   * Resolves when the script has said that it is ready; it is killed with the test.
+   * @param before shell commands in front of it, e.g. `ulimit -n 64;`
+   */
   static async start(
     t: ExecutionContext,
     script: string,
     args: readonly string[],
-    nodeOptions: readonly string[] = [],
+    { nodeOptions = [], before = '' }: { nodeOptions?: readonly string[]; before?: string } = {},
   ): Promise<CommandedProcess> {
     const path = fileURLToPath(new URL(script, import.meta.url));
-    const child = fork(path, args, {
-      execArgv: [...nodeOptions],
+    const command = [process.execPath, ...nodeOptions, path, ...args];
+    const child = spawn('/bin/sh', ['-c', `${before} exec "$@"`, 'sh', ...command], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
     const ended = once(child, 'exit');

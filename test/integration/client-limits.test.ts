@@ -109,7 +109,9 @@ test('UNIX clients count as one', async (t) => {
 
 test('memory does not grow with the addresses seen', async (t) => {
   const path = `${await temporaryFolder(t)}/socket`;
-  const limited = await CommandedProcess.start(t, 'limiting-process.js', [path], ['--expose-gc']);
+  const limited = await CommandedProcess.start(t, 'limiting-process.js', [path], {
+    nodeOptions: ['--expose-gc'],
+  });
   const round = async (from: number): Promise<number> => {
     const bytes = await limited.ask<number>(`addresses ${from} 40000`);
     t.is(typeof bytes, 'number');
