@@ -2,7 +2,9 @@
 // same on both: the other files of this folder hold it.
 import { once } from 'node:events';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connectionInfo, createServer, type HandoverServer } from '@fdpass/backend-runtime';
 import test, { type ExecutionContext } from 'ava';
@@ -40,6 +42,25 @@ for (const subject of handovers.filter(({ isRelay }) => !isRelay)) {
     t.is(await client.readToEnd(), '');
     t.is(client.error, undefined);
     t.deepEqual(paths, ['/1']);
+  });
+
+  test(`${name}: answers that are queued behind another are told when the client has gone`, async (t) => {
+    const ended: string[] = [];
+    let served = 0;
+    const { connect } = await subject.start(t, ({ url }, response) => {
+      served++;
+      const endless = new Readable({ read() {} });
+      pipeline(endless, response).catch(({ code }) => ended.push(`${url} ${code} ${endless.destroyed}`));
+    });
+    const client = await connect();
+    await client.send(get('/1') + get('/2') + get('/3'));
+    await until('all of them are served', () => served === 3);
+    client.socket.resetAndDestroy();
+    await until('all of them have ended', () => ended.length === 3);
+    t.deepEqual(
+      ended,
+      ['/1', '/2', '/3'].map((url) => `${url} ERR_STREAM_PREMATURE_CLOSE true`),
+    );
   });
 
   test(`${name}: an expectation that fails counts as the first request: nothing behind it is served`, async (t) => {

@@ -71,9 +71,12 @@ export class Connection {
     last.shouldKeepAlive = false;
   }
 
-  /** The socket is closed: http.Server says nothing of answers that were still queued behind others. */
+  /** The socket is closed: http.Server says nothing of it to answers that were still queued behind others. */
   close(): void {
-    for (const response of [...this.#unanswered.keys()]) this.#onResponseClose(response);
+    for (const response of [...this.#unanswered.keys()]) {
+      response.destroy();
+      response.emit('close');
+    }
   }
 
   /** @returns whether the request listener gets it; otherwise it is answered already, or never will be */
