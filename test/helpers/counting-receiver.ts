@@ -1,4 +1,4 @@
-// A receiver in a worker thread that takes a millisecond or so for each handover, and reports which ones it got.
+// A receiver in a worker thread that takes a millisecond or two for each handover, and reports which ones it got.
 import { parentPort, workerData } from 'node:worker_threads';
 import { closeHandover, Receiver } from '@fdpass/scgi-fdpass';
 
@@ -7,9 +7,9 @@ let length = 0;
 const receiver = new Receiver({
   messageTimeoutMs: 60_000,
   refuse: () => {
-    // 0.5 to 1.5 ms, in steps that come round differently for each sender.
+    // 0.5 to 2.5 ms, in steps that come round differently for each sender.
     length = (length + 7) % 20;
-    for (const end = performance.now() + 0.5 + length / 20; performance.now() < end; );
+    for (const end = performance.now() + 0.5 + length / 10; performance.now() < end; );
     return false;
   },
 });

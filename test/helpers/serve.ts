@@ -1,4 +1,5 @@
 // A handover server on a socket of its own, that keeps what it reports and logs.
+import { deepStrictEqual } from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -40,7 +41,13 @@ export async function makeServer(
     handler(request, response);
   });
   server.on('handoverError', ({ code }) => errors.push(code));
-  t.teardown(() => closed(server));
+  t.teardown(async () => {
+    await closed(server);
+    // Each error is counted under its code, whatever the test looks at.
+    const counted: Record<string, number> = {};
+    for (const code of errors) counted[code] = (counted[code] ?? 0) + 1;
+    deepStrictEqual(server.stats().errors, counted);
+  });
   return { server, path, errors, lines };
 }
 

@@ -251,12 +251,12 @@ test('time-outs that race with acknowledgements: nobody is served twice, nobody 
   });
   await once(worker, 'message');
   const fd = await acceptedFd(t);
-  const count = 1500;
+  const count = 1000;
   const taken: string[] = [];
   const refused: string[] = [];
   for (let nth = 0; nth < count; nth++) {
     // The receiver takes its time, about as long as the sender waits.
-    const sender = new Sender({ path, timeoutMs: 1 });
+    const sender = new Sender({ path, timeoutMs: 2 });
     const { taken: isTaken } = await sender.send({ headers: [...GET, ['NUMBER', String(nth)]], fd });
     (isTaken ? taken : refused).push(String(nth));
   }
