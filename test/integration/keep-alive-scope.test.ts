@@ -211,8 +211,8 @@ test('an upgrade outside the scope behind an answer that is still due does not o
     release = () => response.end('first');
   });
   for (const kind of KINDS) {
-    const client = await handOver(path, { kind, target: '/app/' });
-    await client.send(request('/ws', 'example.test', 'Connection: Upgrade\r\nUpgrade: websocket\r\n'));
+    const upgrade = request('/ws', 'example.test', 'Connection: Upgrade\r\nUpgrade: websocket\r\n');
+    const client = await handOver(path, { kind, target: '/app/', earlyBytes: upgrade });
     await until('the first is dispatched', () => seen.length > 0);
     await delay(20);
     release();

@@ -17,7 +17,7 @@ export default async function app(fastify) {
   fastify.get('/', async () => 'served by ' + process.pid);
   fastify.get('/slow', async (request) => {
     request.log.info('slow has begun');
-    await new Promise((resolve) => setTimeout(resolve, 400));
+    await new Promise((resolve) => setTimeout(resolve, 1200));
     return 'slow is done';
   });
   fastify.get('/never', (request) => request.log.info('never has begun'));

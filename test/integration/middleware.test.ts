@@ -179,7 +179,7 @@ for (const kind of KINDS) {
     await until('the middleware has it', () => server.stats().connections === 1);
     t.is(status(await client.readToEnd()), '503');
     const tookMs = performance.now() - began;
-    t.true(tookMs > 90 && tookMs < 2000, `${tookMs} ms`);
+    t.true(tookMs > 90 && tookMs < 9000, `${tookMs} ms`);
     late();
     await until('it is closed', () => server.stats().connections === 0);
     t.deepEqual(errors, ['BKR_ERR_MIDDLEWARE_TIMEOUT']);
