@@ -214,13 +214,15 @@ async function sendStream(
   );
 }
 
-/** A response queued behind others (pipelining) gets its socket later, and is told nothing if that is closed before. */
+/** A response queued behind others (pipelining) gets its socket later. */
 async function socketOf(response: ServerResponse): Promise<Socket> {
   const { socket } = response.req;
   if (response.socket === null && !socket.destroyed) {
     await new Promise<void>((resolve) => {
       response.once('socket', () => resolve());
-      socket.once('close', () => resolve());
+      response.once('close', () => resolve());
+      // http.Server itself tells a queued response nothing when its connection closes; a handover server does.
+      if (!isHandedOver(socket)) socket.once('close', () => resolve());
     });
   }
   return response.socket ?? socket;
@@ -228,11 +230,13 @@ async function socketOf(response: ServerResponse): Promise<Socket> {
 
 /** The connection sendfile(2) can be used on. */
 function adoptedConnection(socket: Socket): Connection | undefined {
-  const { server } = socket as { server?: unknown };
-  if (!(server instanceof HandoverServer)) return undefined;
-  const connection = server.connectionOf(socket);
+  if (!isHandedOver(socket)) return undefined;
+  const connection = socket.server.connectionOf(socket);
   return connection?.facts.handover === 'relay' ? undefined : connection;
 }
+
+const isHandedOver = (socket: Socket & { server?: unknown }): socket is Socket & { server: HandoverServer } =>
+  socket.server instanceof HandoverServer;
 
 /** How writing fails when the client has gone away, or its network has. */
 const GONE: ReadonlySet<string> = new Set([
