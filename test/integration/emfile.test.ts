@@ -45,11 +45,11 @@ for (const [title, options] of Object.entries(crowds)) {
       Array.from({ length: 300 }, async (_, nth) => (await handOver(path, options(nth))).readToEnd()),
     );
     t.deepEqual(new Set(answers.map(status)), new Set(['200']));
-    const stats = await crowded.ask<Stats>('stats');
+    let stats = await crowded.ask<Stats>('stats');
+    while (stats.connections > 0) stats = await crowded.ask<Stats>('stats');
     t.is(stats.full + stats.partial + stats.relay, 300);
     t.true(stats.descriptorPauses > 0);
     t.deepEqual(stats.codes, []);
-    t.is(stats.connections, 0);
   });
 }
 
