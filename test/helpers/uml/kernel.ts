@@ -1,0 +1,58 @@
+// The User-Mode Linux kernel: Debian's package, fetched with apt once into a cache folder. Boots nothing.
+import { execFile } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+export interface UmlKernel {
+  /** The kernel: a program. */
+  readonly program: string;
+  /** The path of a kernel module, e.g. `tls`. @throws if there is none of that name */
+  modulePath(name: string): string;
+}
+
+/** Where what the tests download is kept between runs. */
+export function cacheFolder(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'fdpass');
+}
+
+/** The kernel from the cache; downloads it (41 MB) if it is not there. @throws if apt cannot fetch it */
+export async function umlKernel(): Promise<UmlKernel> {
+  const folder = join(cacheFolder(), 'user-mode-linux');
+  if (!existsSync(folder)) await fetchPackage(folder);
+  const versions = join(folder, 'usr/lib/uml/modules');
+  const [version = ''] = readdirSync(versions);
+  const modules = readdirSync(join(versions, version), { recursive: true }) as string[];
+  return {
+    program: join(folder, 'usr/bin/linux.uml'),
+    modulePath: (name) => {
+      const path = modules.find((each) => each.endsWith(`/${name}.ko`));
+      if (path === undefined) throw new Error(`User-Mode Linux ${version} has no module ${name}`);
+      return join(versions, version, path);
+    },
+  };
+}
+
+/** Another process may fetch at the same time: the folder appears whole, or not at all. */
+async function fetchPackage(folder: string): Promise<void> {
+  await mkdir(cacheFolder(), { recursive: true });
+  const download = await mkdtemp(join(cacheFolder(), 'download-'));
+  try {
+    // As root apt would become a user that may not write there, and warn that it does not.
+    await run('apt-get', ['download', '-o', 'APT::Sandbox::User=root', 'user-mode-linux'], { cwd: download });
+    const [archive = ''] = readdirSync(download);
+    await run('dpkg-deb', ['-x', archive, 'unpacked'], { cwd: download });
+    await rename(join(download, 'unpacked'), folder).catch((error) => {
+      if (!existsSync(folder)) throw error;
+    });
+  } catch (error) {
+    const { stderr = '', message } = error as Error & { stderr?: string };
+    throw new Error(`the package user-mode-linux could not be fetched: ${stderr.trim() || message}`);
+  } finally {
+    await rm(download, { recursive: true, force: true });
+  }
+}
