@@ -13,6 +13,18 @@ import { umlKernel } from './kernel.js';
 /** It is not compiled: from build/test/helpers/uml/ to test/helpers/uml/. */
 const INIT = fileURLToPath(new URL('../../../../test/helpers/uml/init.pl', import.meta.url));
 
+/** TLS in the kernel, and the ciphers it uses: nothing in the guest would load these when they are asked for. */
+const KERNEL_TLS = [
+  'tls',
+  'ctr',
+  'ghash-generic',
+  'gcm',
+  'ccm',
+  'poly1305_generic',
+  'chacha_generic',
+  'chacha20poly1305',
+];
+
 /** How long a guest that was told to end may take. */
 const END_TIMEOUT_MS = 10_000;
 
@@ -23,7 +35,7 @@ export interface GuestOptions {
   folder?: string;
   /** The command's whole environment. @default this process's own */
   env?: NodeJS.ProcessEnv;
-  /** Kernel modules to load, by name. @default tls */
+  /** Kernel modules to load, by name. @default TLS and its ciphers */
   modules?: readonly string[];
   /** Taken from the machine as it is used. @default 2048 */
   memoryMiB?: number;
@@ -47,7 +59,7 @@ export interface GuestResult {
  * @throws if it did not come to the end of the command: with what the guest's kernel said, or that the time was up
  */
 export async function runInGuest(command: readonly string[], options: GuestOptions): Promise<GuestResult> {
-  const { timeoutMs, memoryMiB = 2048, modules = ['tls'] } = options;
+  const { timeoutMs, memoryMiB = 2048, modules = KERNEL_TLS } = options;
   const kernel = await umlKernel();
   const job = await mkdtemp(join(tmpdir(), 'fdpass-guest-'));
   try {
@@ -55,7 +67,7 @@ export async function runInGuest(command: readonly string[], options: GuestOptio
     await copyFile(INIT, join(job, 'init.pl'));
     const list = (values: readonly string[]): string => values.join('\0');
     const env = Object.entries(options.env ?? process.env).map(([name, value = '']) => `${name}=${value}`);
-    await writeFile(join(job, 'modules'), list(['overlay', ...modules].map(kernel.modulePath)));
+    await writeFile(join(job, 'modules'), list(kernel.modulePaths(['overlay', ...modules])));
     await writeFile(join(job, 'command'), list(command));
     await writeFile(join(job, 'environment'), list(env));
     await writeFile(join(job, 'folder'), options.folder ?? process.cwd());

@@ -39,14 +39,14 @@ sub loopback_up {
 $ENV{PATH} = '/usr/sbin:/usr/bin:/sbin:/bin';
 # From the kernel's command line. The folder holds what guest.ts wrote; its part "results" is the only one we may write to.
 my $job = $ENV{FDPASS_JOB} // give_up('no FDPASS_JOB on the command line');
-my %modules = map { (m{([^/]+)\.ko$})[0] => $_ } split(/\0/, slurp("$job/modules"));
+my @modules = split(/\0/, slurp("$job/modules"));
 my @command = split(/\0/, slurp("$job/command"));
 my %environment = map { split(/=/, $_, 2) } split(/\0/, slurp("$job/environment"));
 my $folder = slurp("$job/folder");
 
 run('mount', '-t', 'tmpfs', 'tmpfs', '/mnt');
 mkdir("/mnt/$_") or give_up("mkdir $_: $!") for qw(upper work root);
-load_module(delete $modules{overlay});
+load_module($_) for @modules;
 run('mount', '-t', 'overlay', '-o', 'lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work', 'overlay', '/mnt/root');
 my $root = '/mnt/root';
 run('mount', '-t', 'proc', 'proc', "$root/proc");
@@ -60,7 +60,6 @@ run('mount', '-t', 'hostfs', '-o', "$job/results", 'hostfs', "$root$job/results"
 symlink('/proc/self/fd', "$root/dev/fd");
 chroot($root) or give_up("chroot: $!");
 loopback_up();
-load_module($_) for values %modules;
 
 run('stty', '-F', "/dev/$_", 'raw', '-echo') for qw(ttyS0 ttyS1);
 open(my $output, '>', '/dev/ttyS0') or give_up("ttyS0: $!");

@@ -1,6 +1,6 @@
 // The User-Mode Linux kernel: Debian's package, fetched with apt once into a cache folder. Boots nothing.
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -11,8 +11,8 @@ const run = promisify(execFile);
 export interface UmlKernel {
   /** The kernel: a program. */
   readonly program: string;
-  /** The path of a kernel module, e.g. `tls`. @throws if there is none of that name */
-  modulePath(name: string): string;
+  /** Paths of kernel modules and of what they need, in the order to load them in. @throws if there is none of a name */
+  modulePaths(names: readonly string[]): string[];
 }
 
 /** Where what the tests download is kept between runs. */
@@ -26,15 +26,29 @@ export async function umlKernel(): Promise<UmlKernel> {
   if (!existsSync(folder)) await fetchPackage(folder);
   const versions = join(folder, 'usr/lib/uml/modules');
   const [version = ''] = readdirSync(versions);
-  const modules = readdirSync(join(versions, version), { recursive: true }) as string[];
+  const needs = readDependencies(join(versions, version, 'modules.dep'));
   return {
     program: join(folder, 'usr/bin/linux.uml'),
-    modulePath: (name) => {
-      const path = modules.find((each) => each.endsWith(`/${name}.ko`));
-      if (path === undefined) throw new Error(`User-Mode Linux ${version} has no module ${name}`);
-      return join(versions, version, path);
+    modulePaths: (names) => {
+      const paths = names.flatMap((name) => {
+        const found = [...needs.keys()].find((path) => path.endsWith(`/${name}.ko`));
+        if (found === undefined) throw new Error(`User-Mode Linux ${version} has no module ${name}`);
+        return [...(needs.get(found) ?? []), found];
+      });
+      return [...new Set(paths)].map((path) => join(versions, version, path));
     },
   };
+}
+
+/** modules.dep: `path: what it needs`, what is to be loaded first at the end. */
+function readDependencies(file: string): Map<string, string[]> {
+  const lines = readFileSync(file, 'latin1').trim().split('\n');
+  return new Map(
+    lines.map((line) => {
+      const [path = '', needed = ''] = line.split(':');
+      return [path, needed.trim().split(' ').filter(Boolean).reverse()];
+    }),
+  );
 }
 
 /** Another process may fetch at the same time: the folder appears whole, or not at all. */
