@@ -8,7 +8,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 output="${1:-$here/build}"
 
 if ! command -v dpkg-buildpackage >/dev/null; then
-  echo "package.sh: no dpkg-buildpackage. Install it with: apt-get install dpkg-dev debhelper nginx-dev" >&2
+  echo "package.sh: no dpkg-buildpackage. Install it with: apt-get install build-essential nginx-dev" >&2
   exit 1
 fi
 
