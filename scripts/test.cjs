@@ -5,6 +5,7 @@ const path = require('node:path');
 const { build } = require('./build.cjs');
 const { run } = require('./child.cjs');
 const { Failure, giveUp } = require('./command.cjs');
+const { buildNginxModule } = require('./nginx-module.cjs');
 const suites = require('./suites.cjs');
 const { Tally, stageFailed, stageMissing, stagePassed } = require('./tally.cjs');
 
@@ -17,6 +18,7 @@ const SANITIZER_SKIPPED = 77;
 async function buildStage() {
   try {
     build();
+    buildNginxModule();
     return stagePassed();
   } catch (error) {
     if (error instanceof Failure) return stageFailed(error.message);
