@@ -1,4 +1,5 @@
 // A handover server behind a real nginx with our module: the product as it is deployed, on a loopback address of the test's own.
+import { deepStrictEqual } from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -78,7 +79,7 @@ export async function behindNginx(
   t.teardown(async () => {
     await closed(server);
     try {
-      await assertWorkersHoldNothing(t, nginx, before);
+      await assertWorkersHoldNothing(nginx, before);
     } finally {
       await nginx.close();
     }
@@ -102,7 +103,6 @@ export async function behindNginx(
 
 /** Workers that were there from the start; those that a reload has replaced are gone with all they had. */
 async function assertWorkersHoldNothing(
-  t: ExecutionContext,
   nginx: Nginx,
   before: ReadonlyMap<number, Descriptors>,
 ): Promise<void> {
@@ -111,6 +111,6 @@ async function assertWorkersHoldNothing(
     if (descriptors === undefined) continue;
     const changes = (): string[] => descriptorChanges(descriptors, openDescriptors(pid));
     await until('nginx has closed what it opened', () => changes().length === 0).catch(() => {});
-    t.deepEqual(changes(), [], `descriptors of nginx's worker ${pid}`);
+    deepStrictEqual(changes(), [], `descriptors of nginx's worker ${pid}`);
   }
 }
