@@ -113,7 +113,8 @@ http {
     await exited;
     if (!t.passed) t.log(importantLines(errorLog()));
   });
-  await until('nginx has started its worker', () => hasEnded() || starts() > 0);
+  // Of the worker: then it has opened all it needs.
+  await until('nginx has started its worker', () => hasEnded() || errorLog().includes(': worker cycle\n'));
   if (hasEnded()) throw new Error(`nginx did not start:\n${importantLines(errorLog())}`);
 
   const workers = (): number[] =>

@@ -1,0 +1,172 @@
+// nginx with TLS and the module in front of a server of ours in this process: one application for all suites, and after each test a
+// look at what nginx still has open and at what the kernel did.
+import { deepStrictEqual } from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { connectionInfo, createServer, type HandoverServer } from '@fdpass/backend-runtime';
+import test, { type ExecutionContext } from 'ava';
+import { WebSocketServer } from 'ws';
+import { condition, needs, program } from '../helpers/requirements.js';
+import { until } from '../helpers/until.js';
+import { kernelTls, watchKernelTls } from './kernel-tls.js';
+import type { TlsVersion } from './tls-clients.js';
+import { startTlsNginx, type TlsNginx, type TlsNginxOptions, tlsFolder } from './tls-nginx.js';
+
+const MODULE = fileURLToPath(
+  new URL('../../../native/nginx/build/ngx_http_fd_pass_module.so', import.meta.url),
+);
+
+/** Declares a test that needs all of this. */
+export const withFront = needs(
+  test,
+  kernelTls,
+  program('nginx', 'nginx-light'),
+  program('curl'),
+  program('openssl'),
+  program('python3'),
+  condition(existsSync(MODULE), 'the nginx module: native/nginx/build.sh'),
+);
+
+/** What is handed over, by the version of TLS: OpenSSL lets the kernel decrypt TLS 1.3 from 3.2 on. */
+export const VERSIONS: readonly { version: TlsVersion; kind: 'full' | 'partial' }[] = [
+  { version: 'TLSv1.2', kind: 'full' },
+  { version: 'TLSv1.3', kind: opensslDecryptsTls13() ? 'full' : 'partial' },
+];
+
+/** Those versions with a partial handover. */
+export const PARTIAL_VERSIONS = VERSIONS.filter(({ kind }) => kind === 'partial');
+
+function opensslDecryptsTls13(): boolean {
+  try {
+    const said = execFileSync('sh', ['-c', 'nginx -V 2>&1'], { encoding: 'latin1' });
+    const [, major = '', minor = ''] = /OpenSSL (\d+)\.(\d+)/.exec(said) ?? [];
+    return Number(major) > 3 || (Number(major) === 3 && Number(minor) >= 2);
+  } catch {
+    return false;
+  }
+}
+
+/** What the application answers, as JSON, about a request and its body. */
+export interface Facts {
+  readonly method: string;
+  readonly url: string;
+  readonly handover: 'full' | 'partial' | 'relay';
+  readonly tls: { kernelTx: boolean; kernelRx: boolean } | undefined;
+  readonly earlyBytes: number;
+  readonly requestNumber: number;
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+export const sha256 = (bytes: Buffer | string): string =>
+  createHash('sha256')
+    .update(bytes as Buffer)
+    .digest('hex');
+
+/** Byte `i` of every download. */
+export const downloadChunk = Buffer.from(Array.from({ length: 65_536 }, (_, i) => (i * 7 + (i >> 8)) & 0xff));
+
+export interface Front extends TlsNginx {
+  readonly server: HandoverServer;
+  /** How connections of the application ended, in order: `end`, or the code of an error. */
+  readonly upgradeEnds: string[];
+}
+
+export interface FrontOptions extends Partial<TlsNginxOptions> {
+  /** What is in `location /` besides the fallback. @default fd_pass to the application */
+  pass?: string;
+  /** @default true */
+  hasFallback?: boolean;
+  /** Sessions the kernel encrypts and decrypts in this test. */
+  kernel: { tx: number; rx: number };
+}
+
+/** The application: tells what it got, sends `/download/<bytes>`, echoes WebSocket messages. */
+async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const [, size] = /^\/download\/(\d+)$/.exec(request.url ?? '') ?? [];
+  if (size !== undefined) {
+    response.setHeader('Content-Length', size);
+    Readable.from(download(Number(size))).pipe(response);
+    return;
+  }
+  const hash = createHash('sha256');
+  let bytes = 0;
+  for await (const chunk of request) {
+    hash.update(chunk);
+    bytes += chunk.length;
+  }
+  const { handover, tls, earlyBytes, requestNumber } = connectionInfo(request);
+  const { method, url } = request;
+  response.end(
+    JSON.stringify({
+      method,
+      url,
+      handover,
+      tls,
+      earlyBytes,
+      requestNumber,
+      bytes,
+      sha256: hash.digest('hex'),
+    }),
+  );
+}
+
+function* download(size: number): Generator<Buffer> {
+  for (let left = size; left > 0; left -= downloadChunk.length) yield downloadChunk.subarray(0, left);
+}
+
+/** Starts both; they end with the test, and the kernel's counters and nginx's descriptors are compared then. */
+export async function startFront(t: ExecutionContext, options: FrontOptions): Promise<Front> {
+  const folder = tlsFolder(t);
+  const app = join(folder, 'app.sock');
+  const upgradeEnds: string[] = [];
+  const server = createServer(
+    { keepAlive: { scope: '/' }, logger: { warn() {}, error() {} } },
+    (request, response) => {
+      answer(request, response).catch(() => response.destroy());
+    },
+  );
+  const sockets = new WebSocketServer({ noServer: true });
+  server.on('upgrade', (request, socket, head) => {
+    socket.on('error', (error: NodeJS.ErrnoException) => upgradeEnds.push(error.code ?? error.message));
+    socket.on('end', () => upgradeEnds.push('end'));
+    sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      webSocket.on('message', (data, isBinary) => webSocket.send(data, { binary: isBinary }));
+      webSocket.on('error', () => {});
+    });
+  });
+  server.listen({ path: app, mode: 0o666 });
+  await once(server, 'listening');
+  t.teardown(async () => {
+    const closed = once(server, 'close');
+    server.destroy();
+    await closed;
+  });
+
+  const { pass = `fd_pass unix:${app};`, hasFallback = true, kernel, ...rest } = options;
+  const nginx = await startTlsNginx(t, folder, {
+    ...rest,
+    main: `load_module ${MODULE};`,
+    server: `client_max_body_size 100m;
+      location / { ${pass} ${hasFallback ? 'fd_pass_fallback @relay;' : ''} }
+      location @relay { include /etc/nginx/scgi_params; scgi_pass unix:${app}; }
+      ${rest.server ?? ''}`,
+  });
+  const moved = watchKernelTls();
+  const [worker = 0] = nginx.workers();
+  const before = nginx.descriptors(worker).length;
+  t.teardown(async () => {
+    deepStrictEqual(moved(), { ...kernel, decryptErrors: 0 }, 'what the kernel did');
+    // Not that of a worker which was replaced: it has ended.
+    if (nginx.workers()[0] === worker) {
+      await until('nginx has closed what it had opened', () => nginx.descriptors(worker).length === before);
+    }
+  });
+  return { ...nginx, server, upgradeEnds };
+}

@@ -1,0 +1,111 @@
+"""A TLS client whose every step is told, for what no other client can be told: which bytes share a record, which records share a
+segment, and how the connection ends. Steps come as JSON in the third argument; what happened goes to standard output as JSON."""
+import json
+import socket
+import ssl
+import struct
+import sys
+import time
+
+port, version, steps = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname = False
+context.verify_mode = ssl.CERT_NONE
+context.minimum_version = context.maximum_version = {
+    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
+    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
+}[version]
+
+connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+tls = context.wrap_bio(incoming, outgoing, server_hostname="example.test")
+received = bytearray()
+ended = None
+
+
+def send():
+    data = outgoing.read()
+    if data:
+        connection.sendall(data)
+
+
+def read_more():
+    """Takes what comes next, or notes how the connection ended."""
+    global ended
+    try:
+        data = tls.read(1 << 20)
+        if not data:
+            ended = "close_notify"
+        received.extend(data)
+        return
+    except ssl.SSLWantReadError:
+        pass
+    except ssl.SSLZeroReturnError:
+        ended = "close_notify"
+        return
+    except ssl.SSLEOFError:
+        ended = "end without close_notify"
+        return
+    try:
+        data = connection.recv(1 << 20)
+    except ConnectionResetError:
+        ended = "reset"
+        return
+    if data:
+        incoming.write(data)
+    else:
+        incoming.write_eof()
+
+
+def handshake():
+    while True:
+        try:
+            tls.do_handshake()
+            send()
+            return
+        except ssl.SSLWantReadError:
+            send()
+            incoming.write(connection.recv(1 << 16))
+
+
+def close_notify():
+    try:
+        tls.unwrap()
+    except (ssl.SSLWantReadError, ssl.SSLError):
+        pass  # It waits for the other side's, or has seen data: ours is written in both cases.
+
+
+def read_until(text, count=1):
+    while received.count(text.encode("latin1")) < count and ended is None:
+        read_more()
+
+
+def read_to_end():
+    while ended is None:
+        read_more()
+
+
+def reset():
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+ACTIONS = {
+    "write": lambda text: tls.write(text.encode("latin1")),
+    "write_times": lambda text, times: tls.write(text.encode("latin1") * times),
+    "send": send,
+    "read_until": read_until,
+    "read_to_end": read_to_end,
+    "close_notify": close_notify,
+    "fin": lambda: connection.shutdown(socket.SHUT_WR),
+    "close": connection.close,
+    "reset": reset,
+    "wait": time.sleep,
+}
+
+handshake()
+for name, *arguments in steps:
+    ACTIONS[name](*arguments)
+print(json.dumps({"received": received.decode("latin1"), "ended": ended, "cipher": tls.cipher()[0]}))
