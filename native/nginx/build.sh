@@ -24,19 +24,23 @@ fi
 mkdir -p "$build"
 build="$(cd "$build" && pwd)"
 log="$build/build.log"
+# Its own for each run: two at a time would pull each other's files away.
+objs="$(mktemp -d "$build/objs.XXXXXX")"
+trap 'rm -rf "$objs"' EXIT
 # configure looks for its parts in the current folder, and writes into --builddir only.
 cd "$source"
 if ! {
-  bash ./configure "${flags[@]}" --builddir="$build/objs" --add-dynamic-module="$here" \
+  bash ./configure "${flags[@]}" --builddir="$objs" --add-dynamic-module="$here" \
     --with-cc-opt="-g -O2 -fPIC -fstack-protector-strong -D_FORTIFY_SOURCE=2 -Wformat -Werror=format-security ${CFLAGS:-}" \
     --with-ld-opt="-Wl,-z,relro -Wl,-z,now ${LDFLAGS:-}" &&
-    make -f "$build/objs/Makefile" modules
-} >"$log" 2>&1; then
-  tail -n 30 "$log" >&2
+    make -f "$objs/Makefile" modules
+} >"$objs.log" 2>&1; then
+  tail -n 30 "$objs.log" >&2
+  mv "$objs.log" "$log"
   echo "build.sh: failed; all of it is in $log" >&2
   exit 1
 fi
+rm "$objs.log"
 # A running nginx may have the old file mapped: replace it, never write into it.
-cp "$build/objs/ngx_http_fd_pass_module.so" "$build/.ngx_http_fd_pass_module.so.new"
-mv "$build/.ngx_http_fd_pass_module.so.new" "$build/ngx_http_fd_pass_module.so"
+mv "$objs/ngx_http_fd_pass_module.so" "$build/ngx_http_fd_pass_module.so"
 echo "$build/ngx_http_fd_pass_module.so"
