@@ -22,6 +22,9 @@ static ngx_msec_t ngx_http_fd_pass_idle_time(ngx_connection_t *c);
 /* how often an idle relay without a timeout is looked at */
 #define NGX_HTTP_FD_PASS_IDLE_CHECK  3600000
 
+/* buffers in a row for one client before the others of this worker have their turn */
+#define NGX_HTTP_FD_PASS_RELAY_TURN  64
+
 
 void
 ngx_http_fd_pass_start_relay(ngx_http_fd_pass_ctx_t *ctx)
@@ -37,7 +40,6 @@ ngx_http_fd_pass_start_relay(ngx_http_fd_pass_ctx_t *ctx)
 
     ctx->state = NGX_HTTP_FD_PASS_RELAYING;
 
-    /* the message is sent, its memory is not needed any more */
     ctx->relay = ngx_create_temp_buf(r->pool, NGX_HTTP_FD_PASS_RELAY_BUFFER);
 
     if (ctx->relay == NULL
@@ -131,13 +133,14 @@ ngx_http_fd_pass_relay_data(ngx_http_fd_pass_ctx_t *ctx)
 {
     ssize_t            n;
     ngx_buf_t         *b;
+    ngx_uint_t         turns;
     ngx_connection_t  *c, *uc;
 
     c = ctx->request->connection;
     uc = ctx->request->upstream->peer.connection;
     b = ctx->relay;
 
-    for ( ;; ) {
+    for (turns = 0; /* void */; turns++) {
 
         while (b->pos < b->last) {
 
@@ -176,6 +179,11 @@ ngx_http_fd_pass_relay_data(ngx_http_fd_pass_ctx_t *ctx)
 
             /* the answer may still be under way: the backend says when it is done */
 
+            return;
+        }
+
+        if (turns == NGX_HTTP_FD_PASS_RELAY_TURN) {
+            ngx_post_event(c->read, &ngx_posted_next_events);
             return;
         }
 
