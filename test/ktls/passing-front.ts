@@ -12,7 +12,9 @@ import { fileURLToPath } from 'node:url';
 import { connectionInfo, createServer, type HandoverServer } from '@fdpass/backend-runtime';
 import test, { type ExecutionContext } from 'ava';
 import { WebSocketServer } from 'ws';
+import { openDescriptors } from '../helpers/descriptors.js';
 import { condition, needs, program } from '../helpers/requirements.js';
+import { closed } from '../helpers/serve.js';
 import { until } from '../helpers/until.js';
 import { kernelTls, watchKernelTls } from './kernel-tls.js';
 import type { TlsVersion } from './tls-clients.js';
@@ -78,7 +80,9 @@ export interface Front extends TlsNginx {
   readonly upgradeEnds: string[];
 }
 
-export interface FrontOptions extends Partial<TlsNginxOptions> {
+export interface FrontOptions extends Partial<Omit<TlsNginxOptions, 'main' | 'http'>> {
+  /** What is in the http block, given the application's path. */
+  http?: (app: string) => string;
   /** What is in `location /` besides the fallback. @default fd_pass to the application */
   pass?: string;
   /** @default true */
@@ -143,15 +147,12 @@ export async function startFront(t: ExecutionContext, options: FrontOptions): Pr
   });
   server.listen({ path: app, mode: 0o666 });
   await once(server, 'listening');
-  t.teardown(async () => {
-    const closed = once(server, 'close');
-    server.destroy();
-    await closed;
-  });
+  t.teardown(() => closed(server));
 
-  const { pass = `fd_pass unix:${app};`, hasFallback = true, kernel, ...rest } = options;
+  const { pass = `fd_pass unix:${app};`, hasFallback = true, http, kernel, ...rest } = options;
   const nginx = await startTlsNginx(t, folder, {
     ...rest,
+    http: http?.(app) ?? '',
     main: `load_module ${MODULE};`,
     server: `client_max_body_size 100m;
       location / { ${pass} ${hasFallback ? 'fd_pass_fallback @relay;' : ''} }
@@ -160,12 +161,12 @@ export async function startFront(t: ExecutionContext, options: FrontOptions): Pr
   });
   const moved = watchKernelTls();
   const [worker = 0] = nginx.workers();
-  const before = nginx.descriptors(worker).length;
+  const before = openDescriptors(worker).size;
   t.teardown(async () => {
     deepStrictEqual(moved(), { ...kernel, decryptErrors: 0 }, 'what the kernel did');
-    // Not that of a worker which was replaced: it has ended.
-    if (nginx.workers()[0] === worker) {
-      await until('nginx has closed what it had opened', () => nginx.descriptors(worker).length === before);
+    // A worker that has ended left nothing.
+    if (nginx.workers().includes(worker)) {
+      await until('nginx has closed what it had opened', () => openDescriptors(worker).size === before);
     }
   });
   return { ...nginx, server, upgradeEnds };

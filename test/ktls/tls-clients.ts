@@ -46,6 +46,7 @@ export type Step =
   | readonly ['write', string]
   | readonly ['write_times', string, number]
   | readonly ['send']
+  | readonly ['await_ticket']
   | readonly ['read_until', string, number?]
   | readonly ['read_to_end']
   | readonly ['close_notify']

@@ -1,7 +1,7 @@
 // An nginx that serves TLS with the kernel's help, in a folder of its own, with a certificate made for it.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
@@ -19,6 +19,8 @@ export interface TlsNginxOptions {
   isKtls?: boolean;
   /** Further parameters of `listen`, e.g. http2. */
   listen?: string;
+  /** worker_shutdown_timeout. @default none */
+  shutdownTimeout?: string;
 }
 
 export interface TlsNginx {
@@ -27,12 +29,12 @@ export interface TlsNginx {
   errorLog(): string;
   /** Process ids, the oldest first. */
   workers(): number[];
-  /** What the descriptors of a worker refer to. */
-  descriptors(worker: number): string[];
   /** Resolves when the new worker has started. */
   reload(): Promise<void>;
   /** Ends it gracefully, and resolves when it has ended. */
   quit(): Promise<void>;
+  /** Kills it and its workers. */
+  kill(): Promise<void>;
 }
 
 async function freePort(): Promise<number> {
@@ -70,9 +72,10 @@ export function tlsFolder(t: ExecutionContext): string {
 export async function startTlsNginx(
   t: ExecutionContext,
   folder: string,
-  { server, main = '', http = '', isKtls = true, listen = '' }: TlsNginxOptions,
+  { server, main = '', http = '', isKtls = true, listen = '', shutdownTimeout }: TlsNginxOptions,
 ): Promise<TlsNginx> {
   const port = await freePort();
+  const shutdown = shutdownTimeout === undefined ? '' : `worker_shutdown_timeout ${shutdownTimeout};`;
   const log = join(folder, 'error.log');
   const file = join(folder, 'nginx.conf');
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
@@ -81,7 +84,7 @@ export async function startTlsNginx(
   writeFileSync(
     file,
     `${main}
-daemon off; worker_processes 1; worker_shutdown_timeout 3s; pid ${folder}/nginx.pid;
+daemon off; worker_processes 1; ${shutdown} pid ${folder}/nginx.pid;
 error_log ${log} debug;
 events { worker_connections 256; }
 http {
@@ -117,19 +120,30 @@ http {
   await until('nginx has started its worker', () => hasEnded() || errorLog().includes(': worker cycle\n'));
   if (hasEnded()) throw new Error(`nginx did not start:\n${importantLines(errorLog())}`);
 
-  const workers = (): number[] =>
-    readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'latin1').trim().split(' ').map(Number);
+  const workers = (): number[] => {
+    try {
+      const ids = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'latin1');
+      return ids.trim().split(' ').filter(Boolean).map(Number);
+    } catch {
+      // nginx has ended.
+      return [];
+    }
+  };
   return {
     port,
     folder,
     errorLog,
     workers,
-    descriptors: (worker) =>
-      readdirSync(`/proc/${worker}/fd`).map((fd) => readlinkSync(`/proc/${worker}/fd/${fd}`)),
     reload: async () => {
       const before = starts();
       child.kill('SIGHUP');
       await until('nginx has reloaded', () => starts() > before);
+    },
+    kill: async () => {
+      const all = workers();
+      child.kill('SIGKILL');
+      for (const worker of all) process.kill(worker, 'SIGKILL');
+      await exited;
     },
     quit: async () => {
       child.kill('SIGQUIT');

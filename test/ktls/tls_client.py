@@ -77,6 +77,12 @@ def close_notify():
         pass  # It waits for the other side's, or has seen data: ours is written in both cases.
 
 
+def await_ticket():
+    """TLS 1.3: the server's first words after the handshake say that it is done with it."""
+    if incoming.pending == 0:
+        incoming.write(connection.recv(1 << 16))
+
+
 def read_until(text, count=1):
     while received.count(text.encode("latin1")) < count and ended is None:
         read_more()
@@ -96,6 +102,7 @@ ACTIONS = {
     "write": lambda text: tls.write(text.encode("latin1")),
     "write_times": lambda text, times: tls.write(text.encode("latin1") * times),
     "send": send,
+    "await_ticket": await_ticket,
     "read_until": read_until,
     "read_to_end": read_to_end,
     "close_notify": close_notify,

@@ -1,0 +1,80 @@
+// What nginx's own end or reload does to clients that it has handed over under TLS: nothing in full; in part it decrypts for them
+// until they are done, or until worker_shutdown_timeout.
+import { once } from 'node:events';
+import type { ExecutionContext } from 'ava';
+import { WebSocket } from 'ws';
+import { until } from '../helpers/until.js';
+import { type Front, type FrontOptions, startFront, VERSIONS, withFront } from './passing-front.js';
+import { clientOptions, curl, type TlsVersion } from './tls-clients.js';
+
+async function connected(t: ExecutionContext, version: TlsVersion, options: FrontOptions) {
+  const front: Front = await startFront(t, options);
+  const socket = new WebSocket(`wss://127.0.0.1:${front.port}/`, clientOptions(version));
+  socket.on('error', () => {});
+  t.teardown(() => socket.terminate());
+  await once(socket, 'open');
+  const echo = async (text: string): Promise<string> => {
+    const message = once(socket, 'message');
+    socket.send(text);
+    return String((await message)[0]);
+  };
+  t.is(await echo('before'), 'before');
+  return { front, socket, echo };
+}
+
+for (const { version, kind } of VERSIONS) {
+  const kernel = { tx: 1, rx: kind === 'full' ? 1 : 0 };
+  const as = (title: string): string => `${version}, ${kind}: ${title}`;
+
+  withFront(as('a WebSocket lives on through a reload'), async (t) => {
+    const { front, socket, echo } = await connected(t, version, { kernel: { tx: 2, rx: 2 * kernel.rx } });
+    const [old] = front.workers();
+    await front.reload();
+    for (const text of ['after', 'x'.repeat(50_000)]) t.is(await echo(text), text);
+    // New clients are the new worker's.
+    t.is(JSON.parse(await curl(front.port, version, '/')).handover, kind);
+    t.is(await echo('still'), 'still');
+    const closed = once(socket, 'close');
+    socket.close();
+    await closed;
+    await until('the old worker has ended', () => !front.workers().includes(old as number));
+  });
+
+  if (kind === 'full') {
+    withFront(as('a WebSocket outlives nginx'), async (t) => {
+      const { front, echo } = await connected(t, version, { kernel });
+      await front.quit();
+      t.is(await echo('after'), 'after');
+    });
+  } else {
+    withFront(as('nginx quits when the last WebSocket is done'), async (t) => {
+      const { front, socket, echo } = await connected(t, version, { kernel });
+      const quit = front.quit();
+      await until('nginx is quitting', () => front.errorLog().includes('gracefully shutting down'));
+      t.is(await echo('after'), 'after');
+      socket.close();
+      await quit;
+      t.deepEqual(front.upgradeEnds, ['end']);
+    });
+
+    withFront(as('worker_shutdown_timeout ends a WebSocket, and nginx'), async (t) => {
+      const { front, socket } = await connected(t, version, { kernel, shutdownTimeout: '1s' });
+      const closed = once(socket, 'close');
+      await front.quit();
+      await closed;
+      await until('the application has let go', () => front.server.stats().connections === 0);
+      t.is(front.upgradeEnds.length, 1);
+    });
+  }
+
+  withFront(as('nginx is killed'), async (t) => {
+    const { front, socket, echo } = await connected(t, version, { kernel });
+    await front.kill();
+    if (kind === 'full') {
+      t.is(await echo('after'), 'after');
+      return;
+    }
+    await once(socket, 'close');
+    await until('the application has let go', () => front.server.stats().connections === 0);
+  });
+}
