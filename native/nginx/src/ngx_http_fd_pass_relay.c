@@ -13,6 +13,7 @@
 
 static void ngx_http_fd_pass_relay_client_event(ngx_http_request_t *r);
 static void ngx_http_fd_pass_relay_data(ngx_http_fd_pass_ctx_t *ctx);
+static ngx_uint_t ngx_http_fd_pass_client_reset(ngx_connection_t *c);
 static void ngx_http_fd_pass_watch_backend(ngx_http_fd_pass_ctx_t *ctx);
 static ngx_uint_t ngx_http_fd_pass_backend_closed(ngx_connection_t *uc);
 static void ngx_http_fd_pass_set_idle_timer(ngx_http_fd_pass_ctx_t *ctx);
@@ -196,7 +197,7 @@ ngx_http_fd_pass_relay_data(ngx_http_fd_pass_ctx_t *ctx)
             goto wait;
         }
 
-        if (n == NGX_ERROR) {
+        if (n == NGX_ERROR || (n == 0 && ngx_http_fd_pass_client_reset(c))) {
 
             /* closing tells the backend that this is no polite end */
 
@@ -219,6 +220,24 @@ wait:
     {
         ngx_http_fd_pass_finish(ctx);
     }
+}
+
+
+/*
+ * ngx_ssl_recv() says of a reset what it says of a polite end.  A connection that both sides have ended looks the same: then the
+ * backend has written all it will, and closing is right as well.
+ */
+
+static ngx_uint_t
+ngx_http_fd_pass_client_reset(ngx_connection_t *c)
+{
+    socklen_t        len;
+    struct tcp_info  info;
+
+    len = sizeof(struct tcp_info);
+
+    return getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0
+           && info.tcpi_state == TCP_CLOSE;
 }
 
 
