@@ -1,19 +1,23 @@
-// CPU time of other processes, from proc(5).
-import { readFileSync } from 'node:fs';
+// CPU time of other processes, from /proc/PID/task/TID/schedstat (kernel file Documentation/scheduler/sched-stats.rst): nanoseconds,
+// where /proc/PID/stat counts in hundredths of a second and would see nothing of a short round.
+import { readdirSync, readFileSync } from 'node:fs';
 
-/** USER_HZ: what /proc counts in, 100 on every Linux that Node.js runs on. */
-const TICKS_PER_SECOND = 100;
-/** Fields of /proc/PID/stat behind the command's closing parenthesis. */
-const UTIME = 11;
-const STIME = 12;
-
-/** User and system time of all threads of the processes, in seconds, 10 ms fine. */
+/** User and system time of all threads of the processes, in seconds. A thread that has ended no longer counts. */
 export function cpuSeconds(pids: readonly number[]): number {
-  let ticks = 0;
+  let nanoseconds = 0;
   for (const pid of pids) {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    ticks += Number(fields[UTIME]) + Number(fields[STIME]);
+    for (const thread of readdirSync(`/proc/${pid}/task`)) nanoseconds += threadNanoseconds(pid, thread);
   }
-  return ticks / TICKS_PER_SECOND;
+  return nanoseconds / 1e9;
+}
+
+function threadNanoseconds(pid: number, thread: string): number {
+  try {
+    return Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'latin1').split(' ', 1)[0]);
+  } catch (error) {
+    // ESRCH when it ended between the opening and the reading.
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ESRCH') return 0;
+    throw error;
+  }
 }

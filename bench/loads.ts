@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { cpuSeconds } from './cpu-time.js';
 import type { Subject } from './subjects.js';
+import { NEW_CONNECTION_EACH, wrk } from './wrk.js';
 
 export interface Load {
   readonly name: string;
@@ -18,17 +19,17 @@ export interface Measurement {
   readonly cpuMicrosecondsPerUnit: number;
 }
 
-const CONNECTIONS = 32;
 const DOWNLOAD_BYTES = 100_000_000;
 const execute = promisify(execFile);
 
+const hello =
+  (...options: string[]) =>
+  async ({ url }: Subject, seconds: number): Promise<number> =>
+    (await wrk(`${url}/hello`, seconds, ...options)).requests;
+
 export const LOADS: readonly Load[] = [
-  { name: 'hello, kept-alive', unit: 'request', run: (subject, seconds) => wrk(subject, seconds) },
-  {
-    name: 'hello, a new connection each',
-    unit: 'request',
-    run: (subject, seconds) => wrk(subject, seconds, '-H', 'Connection: close'),
-  },
+  { name: 'hello, kept-alive', unit: 'request', run: hello() },
+  { name: 'hello, a new connection each', unit: 'request', run: hello(...NEW_CONNECTION_EACH) },
   { name: '100 MB download', unit: 'GB', run: downloads },
 ];
 
@@ -40,14 +41,6 @@ export async function measure(load: Load, subject: Subject, seconds: number): Pr
   const elapsedSeconds = (performance.now() - startMs) / 1000;
   const cpu = cpuSeconds(subject.pids) - cpuBefore;
   return { rate: units / elapsedSeconds, cpuMicrosecondsPerUnit: (cpu / units) * 1e6 };
-}
-
-/** @returns requests answered. @throws on any error or answer that is not 2xx */
-async function wrk({ url }: Subject, seconds: number, ...options: string[]): Promise<number> {
-  const args = ['-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, ...options, `${url}/hello`];
-  const { stdout } = await execute('wrk', args);
-  if (/Socket errors|Non-2xx/.test(stdout)) throw new Error(`wrk saw errors:\n${stdout}`);
-  return Number(/(\d+) requests in/.exec(stdout)?.[1]);
 }
 
 /** One client, one download after the other. @returns gigabytes received */

@@ -1,8 +1,10 @@
 // From measurements to what people and programs read: medians, ratios, a table, a JSON file.
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
 import { dirname } from 'node:path';
 import type { Measurement } from './loads.js';
+import { thisMachine } from './machine.js';
+import { median } from './statistics.js';
+import { textTable } from './text-table.js';
 
 export interface Series {
   readonly load: string;
@@ -10,13 +12,6 @@ export interface Series {
   readonly subject: string;
   readonly rounds: Measurement[];
 }
-
-const median = (values: readonly number[]): number => {
-  const sorted = [...values].sort((one, other) => one - other);
-  const middle = Math.floor(sorted.length / 2);
-  const upper = sorted[middle] ?? Number.NaN;
-  return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2;
-};
 
 const summary = ({ rounds }: Series) => ({
   rate: median(rounds.map(({ rate }) => rate)),
@@ -39,21 +34,15 @@ export function table(series: readonly Series[], baseline: string): string {
       against === undefined ? '' : `${(cpu / against.cpu).toFixed(2)}x`,
     ]);
   }
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  return textTable(rows);
 }
 
 /** @param file its folder is made if need be */
 export function writeJson(file: string, series: readonly Series[]): void {
   mkdirSync(dirname(file), { recursive: true });
-  const machine = { cpus: cpus().length, model: cpus()[0]?.model, node: process.version };
   const results = series.map((each) => ({ ...each, median: summary(each) }));
-  writeFileSync(file, `${JSON.stringify({ at: new Date().toISOString(), machine, results }, null, 2)}\n`);
+  writeFileSync(
+    file,
+    `${JSON.stringify({ at: new Date().toISOString(), machine: thisMachine(), results }, null, 2)}\n`,
+  );
 }
