@@ -38,6 +38,7 @@ static void ngx_http_fd_pass_add_fields(ngx_http_fd_pass_builder_t *b,
     ngx_array_t *params);
 static ngx_int_t ngx_http_fd_pass_field_name(ngx_http_request_t *r,
     ngx_str_t *field, ngx_str_t *name);
+static ngx_uint_t ngx_http_fd_pass_is_reserved(ngx_str_t *name);
 static ngx_uint_t ngx_http_fd_pass_has_param(ngx_array_t *params,
     ngx_str_t *name);
 
@@ -67,7 +68,7 @@ ngx_http_fd_pass_param(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_fd_pass_loc_conf_t  *flcf = conf;
 
     u_char                             ch;
-    ngx_str_t                         *value, *reserved;
+    ngx_str_t                         *value;
     ngx_uint_t                         i;
     ngx_http_fd_pass_param_t          *param;
     ngx_http_compile_complex_value_t   ccv;
@@ -91,15 +92,11 @@ ngx_http_fd_pass_param(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    for (reserved = ngx_http_fd_pass_reserved; reserved->len; reserved++) {
-        if (reserved->len == value[1].len
-            && ngx_strncmp(reserved->data, value[1].data, value[1].len) == 0)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"%V\" is sent by \"fd_pass\" itself and "
-                               "cannot be set", &value[1]);
-            return NGX_CONF_ERROR;
-        }
+    if (ngx_http_fd_pass_is_reserved(&value[1])) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" is sent by \"fd_pass\" itself and "
+                           "cannot be set", &value[1]);
+        return NGX_CONF_ERROR;
     }
 
     if (flcf->params == NGX_CONF_UNSET_PTR) {
@@ -536,7 +533,38 @@ ngx_http_fd_pass_field_name(ngx_http_request_t *r, ngx_str_t *field,
 
     name->len = p - name->data;
 
+    /*
+     * "Content_Length" ("underscores_in_headers on") is just any field to nginx and to a proxy before it, and would frame the
+     * request for the backend.
+     */
+
+    if (ngx_strlchr(field->data, field->data + field->len, '_')
+        && ngx_http_fd_pass_is_reserved(name))
+    {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "fd_pass leaves out the field \"%V\", which SCGI could "
+                      "not tell from another one", field);
+        return NGX_DECLINED;
+    }
+
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_fd_pass_is_reserved(ngx_str_t *name)
+{
+    ngx_str_t  *reserved;
+
+    for (reserved = ngx_http_fd_pass_reserved; reserved->len; reserved++) {
+        if (reserved->len == name->len
+            && ngx_strncmp(reserved->data, name->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
