@@ -134,6 +134,14 @@ ngx_http_fd_pass_decline(ngx_http_fd_pass_ctx_t *ctx, ngx_int_t status,
     /* as if fd_pass had not been there: another module may make its own */
     r->upstream = NULL;
 
+    if (ctx->copy_left) {
+
+        /* the end of a kept connection could not be told to the client */
+
+        r->keepalive = 0;
+        r->lingering_close = 1;
+    }
+
     if (fallback->len == 0) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "fd_pass answers %i: %s, and there is no "

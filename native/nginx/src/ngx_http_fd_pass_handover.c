@@ -143,6 +143,10 @@ ngx_http_fd_pass_next(ngx_http_fd_pass_ctx_t *ctx, ngx_uint_t state,
     pc = &ctx->request->upstream->peer;
     timeout = ctx->conf->next_timeout;
 
+    if (ctx->descriptor_sent && state != NGX_PEER_NEXT) {
+        ctx->copy_left = 1;
+    }
+
     if (pc->tries == 0
         || (timeout && ngx_current_msec - pc->start_time >= timeout))
     {
@@ -186,6 +190,7 @@ ngx_http_fd_pass_event_handler(ngx_event_t *ev)
             ngx_http_fd_pass_taken(ctx);
 
         } else if (uc->close) {
+            ctx->copy_left = ctx->descriptor_sent;
             ngx_http_fd_pass_close_peer(ctx, 0);
             ngx_http_finalize_request(r, NGX_HTTP_SERVICE_UNAVAILABLE);
 
@@ -534,24 +539,36 @@ ngx_http_fd_pass_cleanup(void *data)
 
     ngx_connection_t  *uc;
 
-    if (ctx->state == NGX_HTTP_FD_PASS_IDLE
-        || ctx->state == NGX_HTTP_FD_PASS_DONE)
+    if (ctx->state != NGX_HTTP_FD_PASS_IDLE
+        && ctx->state != NGX_HTTP_FD_PASS_DONE)
     {
-        return;
+        uc = ctx->request->upstream->peer.connection;
+
+        if (ctx->state == NGX_HTTP_FD_PASS_AWAITING
+            && ngx_http_fd_pass_give_up(uc))
+        {
+            ctx->handover = ctx->kind;
+        }
+
+        if (ctx->descriptor_sent) {
+            ctx->copy_left = 1;
+        }
+
+        ngx_http_fd_pass_close_peer(ctx, 0);
+
+        if (ctx->handover != NGX_HTTP_FD_PASS_NONE) {
+            ngx_http_fd_pass_detach(ctx);
+        }
     }
 
-    uc = ctx->request->upstream->peer.connection;
+    if (ctx->copy_left && ctx->handover == NGX_HTTP_FD_PASS_NONE) {
 
-    if (ctx->state == NGX_HTTP_FD_PASS_AWAITING
-        && ngx_http_fd_pass_give_up(uc))
-    {
-        ctx->handover = ctx->kind;
-    }
+        /*
+         * close(2) of this copy alone would not end the connection.  An error is no news: the client may have gone before.
+         */
 
-    ngx_http_fd_pass_close_peer(ctx, 0);
-
-    if (ctx->handover != NGX_HTTP_FD_PASS_NONE) {
-        ngx_http_fd_pass_detach(ctx);
+        (void) ngx_shutdown_socket(ctx->request->connection->fd,
+                                   NGX_WRITE_SHUTDOWN);
     }
 }
 

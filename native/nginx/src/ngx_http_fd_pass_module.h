@@ -101,6 +101,9 @@ typedef struct {
     ngx_buf_t                       *message;
     unsigned                         descriptor_sent:1;
 
+    /* a backend that did not take the client may still have a copy of it */
+    unsigned                         copy_left:1;
+
     /* the descriptor of the request's connection is not the client any more */
     unsigned                         detached:1;
 
