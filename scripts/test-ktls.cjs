@@ -7,7 +7,7 @@ const { build } = require('./build.cjs');
 const { run } = require('./child.cjs');
 const { giveUp, runCommand } = require('./command.cjs');
 const { filesUnder } = require('./outputs.cjs');
-const { Tally, stageFailed, stagePassed, stageReport } = require('./tally.cjs');
+const { Tally, stageFailed, stageMissing, stagePassed, stageReport } = require('./tally.cjs');
 const { TapReport } = require('./tap.cjs');
 const { root } = require('./workspace.cjs');
 
@@ -17,37 +17,82 @@ const AVA = path.join('node_modules', 'ava', 'entrypoints', 'cli.mjs');
 /** For all suites, and by hand. */
 const GUEST_TIMEOUT_S = 900;
 
-const guestArguments = (command) => [path.join(root, GUEST), String(GUEST_TIMEOUT_S)].concat(command);
-
 const MODULE = path.join(root, 'native', 'nginx');
+const MODULE_FILE = 'ngx_http_fd_pass_module.so';
 const modified = (file) => fs.statSync(file).mtimeMs;
 
-/** Builds the nginx module if there is none, or one of its sources is newer. */
-async function moduleStage() {
-  const built = path.join(MODULE, 'build', 'ngx_http_fd_pass_module.so');
-  const sources = filesUnder(path.join(MODULE, 'src')).concat(path.join(MODULE, 'config'));
-  if (fs.existsSync(built) && sources.every((file) => modified(file) < modified(built))) return stagePassed();
-  const { code } = await run(path.join(MODULE, 'build.sh'), [], {});
-  return code === 0 ? stagePassed() : stageFailed('the nginx module could not be built: the reason is above');
+/** Runs a command in a guest. `options` are of scripts/child.cjs, and `writable` folders. */
+function runGuest(command, options) {
+  const writable = (options.writable || []).reduce((args, folder) => args.concat('--writable', folder), []);
+  const args = [GUEST, 'run'].concat(writable, String(GUEST_TIMEOUT_S), command);
+  return run(process.execPath, args, options);
 }
 
-async function suiteStage(files) {
+/** What the guest is made of and may have to be downloaded: without it the rest is skipped. */
+async function fetchStage(what, found) {
+  const { code, output, errors } = await run(process.execPath, [GUEST, what], { quiet: true });
+  if (code !== 0) return stageMissing(errors.trim());
+  found(output.trim());
+  return stagePassed();
+}
+
+/** Builds the module into `folder` with `build(script)`, if there is none or one of its sources is newer. */
+async function moduleStage(folder, build) {
+  const built = path.join(folder, MODULE_FILE);
+  const sources = filesUnder(path.join(MODULE, 'src')).concat(path.join(MODULE, 'config'));
+  if (fs.existsSync(built) && sources.every((file) => modified(file) < modified(built))) return stagePassed();
+  fs.mkdirSync(folder, { recursive: true });
+  const { code } = await build(path.join(MODULE, 'build.sh'));
+  return code === 0 ? stagePassed() : stageFailed('it could not be built: the reason is above');
+}
+
+/** Runs `files`; `before` is what the command begins with. */
+async function suiteStage(files, before, env) {
   const report = new TapReport(({ outcome, title }) => {
     process.stdout.write(`${outcome === 'failed' ? 'FAILED ' : `${outcome.slice(0, 4)}   `}${title}\n`);
   });
-  const config = path.join('test', 'ktls', 'ava.config.js');
-  const ava = [process.execPath, AVA, '--config', config, '--tap'].concat(files);
-  const { code } = await run(process.execPath, guestArguments(ava), {
-    env: { NODE_EXTRA_CA_CERTS: undefined },
+  const ava = [process.execPath, AVA, '--config', path.join('test', 'ktls', 'ava.config.js'), '--tap'];
+  const { code } = await runGuest(before.concat(ava, files), {
+    env: Object.assign({ NODE_EXTRA_CA_CERTS: undefined }, env),
     onOutput: (text) => report.push(text),
   });
   return stageReport(report.finish(code));
 }
 
+/** nginx as this machine has it. */
+async function withThisDebian(files, tally) {
+  await tally.stage('Module for this nginx', () =>
+    moduleStage(path.join(MODULE, 'build'), (script) => run(script, [], {})),
+  );
+  await tally.stage('Suites with this nginx', () => suiteStage(files, [], {}));
+}
+
+/** nginx 1.26 with OpenSSL 3.5, where the kernel decrypts TLS 1.3, too. The clients and Node.js stay this machine's. */
+async function withDebian13(files, tally) {
+  let debian;
+  const fetching = () => fetchStage('debian-13', (folder) => (debian = folder));
+  await tally.stage('Files of a Debian 13', fetching);
+  if (debian === undefined) return;
+  const folder = path.join(MODULE, 'build', 'debian-13');
+  const beside = [path.join(root, 'test', 'ktls', 'beside-debian-13.sh'), debian, root];
+  await tally.stage('Module for the nginx of Debian 13', () =>
+    moduleStage(folder, (script) => {
+      const build = beside.concat('--', 'chroot', debian, script, folder);
+      return runGuest(build, { writable: [folder] });
+    }),
+  );
+  await tally.stage('Suites with the nginx of Debian 13', () =>
+    suiteStage(files, beside.concat('--'), {
+      FDPASS_NGINX_ROOT: debian,
+      FDPASS_NGINX_MODULE: path.join(folder, MODULE_FILE),
+    }),
+  );
+}
+
 async function main(args) {
   build();
   if (args[0] === 'run') {
-    const { code } = await run(process.execPath, guestArguments(args.slice(1)), {});
+    const { code } = await runGuest(args.slice(1), {});
     process.exitCode = code;
     return;
   }
@@ -61,8 +106,13 @@ async function main(args) {
   if (files.length === 0)
     giveUp(`No suite matches "${args.join('" or "')}": name a part of a path in test/ktls.`);
   const tally = new Tally({ ci: process.env.CI === 'true', write: (text) => process.stdout.write(text) });
-  await tally.stage('Build of the nginx module', moduleStage);
-  await tally.stage('Suites with kernel TLS', () => suiteStage(files));
+  let kernel;
+  const fetching = () => fetchStage('kernel', (program) => (kernel = program));
+  await tally.stage('User-Mode Linux', fetching);
+  if (kernel !== undefined) {
+    await withThisDebian(files, tally);
+    await withDebian13(files, tally);
+  }
   process.exitCode = tally.finish();
 }
 

@@ -2,9 +2,11 @@
 // nothing open.
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
+import test from 'ava';
 import { WebSocket } from 'ws';
 import { exchange } from '../helpers/answer-reader.js';
 import { until } from '../helpers/until.js';
+import { kernelDecryptsTls13 } from './nginx-under-test.js';
 import { type Front, PARTIAL_VERSIONS, startFront, withFront } from './passing-front.js';
 import { clientOptions, openClient, python, type Step } from './tls-clients.js';
 
@@ -19,6 +21,11 @@ const kernel = { tx: 1, rx: 0 };
 /** The application has let go of every connection. */
 const appIsIdle = (front: Front): Promise<void> =>
   until('the application has no connection', () => front.server.stats().connections === 0);
+
+test('partial handovers are only those of TLS 1.3 with an older OpenSSL', (t) => {
+  const versions = PARTIAL_VERSIONS.map(({ version }) => version);
+  t.deepEqual(versions, kernelDecryptsTls13() ? [] : ['TLSv1.3']);
+});
 
 for (const { version } of PARTIAL_VERSIONS) {
   const as = (title: string): string => `${version}, partial: ${title}`;

@@ -1,14 +1,12 @@
 // nginx with TLS and the module in front of a server of ours in this process: one application for all suites, and after each test a
 // look at what nginx still has open and at what the kernel did.
 import { deepStrictEqual } from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { connectionInfo, createServer, type HandoverServer } from '@fdpass/backend-runtime';
 import test, { type ExecutionContext } from 'ava';
 import { WebSocketServer } from 'ws';
@@ -17,12 +15,9 @@ import { condition, needs, program } from '../helpers/requirements.js';
 import { closed } from '../helpers/serve.js';
 import { until } from '../helpers/until.js';
 import { kernelTls, watchKernelTls } from './kernel-tls.js';
+import { kernelDecryptsTls13, modulePath } from './nginx-under-test.js';
 import type { TlsVersion } from './tls-clients.js';
 import { startTlsNginx, type TlsNginx, type TlsNginxOptions, tlsFolder } from './tls-nginx.js';
-
-const MODULE = fileURLToPath(
-  new URL('../../../native/nginx/build/ngx_http_fd_pass_module.so', import.meta.url),
-);
 
 /** Declares a test that needs all of this. */
 export const withFront = needs(
@@ -32,27 +27,17 @@ export const withFront = needs(
   program('curl'),
   program('openssl'),
   program('python3'),
-  condition(existsSync(MODULE), 'the nginx module: native/nginx/build.sh'),
+  condition(existsSync(modulePath), 'the nginx module: native/nginx/build.sh'),
 );
 
-/** What is handed over, by the version of TLS: OpenSSL lets the kernel decrypt TLS 1.3 from 3.2 on. */
+/** What is handed over, by the version of TLS. */
 export const VERSIONS: readonly { version: TlsVersion; kind: 'full' | 'partial' }[] = [
   { version: 'TLSv1.2', kind: 'full' },
-  { version: 'TLSv1.3', kind: opensslDecryptsTls13() ? 'full' : 'partial' },
+  { version: 'TLSv1.3', kind: kernelDecryptsTls13() ? 'full' : 'partial' },
 ];
 
 /** Those versions with a partial handover. */
 export const PARTIAL_VERSIONS = VERSIONS.filter(({ kind }) => kind === 'partial');
-
-function opensslDecryptsTls13(): boolean {
-  try {
-    const said = execFileSync('sh', ['-c', 'nginx -V 2>&1'], { encoding: 'latin1' });
-    const [, major = '', minor = ''] = /OpenSSL (\d+)\.(\d+)/.exec(said) ?? [];
-    return Number(major) > 3 || (Number(major) === 3 && Number(minor) >= 2);
-  } catch {
-    return false;
-  }
-}
 
 /** What the application answers, as JSON, about a request and its body. */
 export interface Facts {
@@ -153,7 +138,7 @@ export async function startFront(t: ExecutionContext, options: FrontOptions): Pr
   const nginx = await startTlsNginx(t, folder, {
     ...rest,
     http: http?.(app) ?? '',
-    main: `load_module ${MODULE};`,
+    main: `load_module ${modulePath};`,
     server: `client_max_body_size 100m;
       location / { ${pass} ${hasFallback ? 'fd_pass_fallback @relay;' : ''} }
       location @relay { include /etc/nginx/scgi_params; scgi_pass unix:${app}; }

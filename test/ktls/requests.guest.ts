@@ -1,11 +1,14 @@
 // Requests of every shape over TLS, handed over in full and in part: which bytes arrive does not depend on which of them shared a
 // record, a segment, or nginx's buffers.
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
 import { WebSocket } from 'ws';
 import { exchange, readAnswers } from '../helpers/answer-reader.js';
+import { isOtherDebian, webServerCommand } from './nginx-under-test.js';
 import { downloadChunk, type Facts, sha256, startFront, VERSIONS, withFront } from './passing-front.js';
 import { clientOptions, curl, openClient, python, type Step, sClient } from './tls-clients.js';
 
@@ -30,6 +33,16 @@ for (const { version, kind } of VERSIONS) {
     t.like(facts, { method: 'GET', url: '/a?b=c', handover: kind, requestNumber: 1 });
     t.deepEqual(facts.tls, { kernelTx: true, kernelRx: kind === 'full' });
   });
+
+  if (isOtherDebian) {
+    withFront(as("the curl of the web server's Debian gets an answer"), async (t) => {
+      const { port } = await startFront(t, { kernel });
+      const speak = version === 'TLSv1.2' ? ['--tls-max', '1.2'] : ['--tlsv1.3'];
+      const [program, args] = webServerCommand('curl', ['-sSk', ...speak, `https://127.0.0.1:${port}/`]);
+      const { stdout } = await promisify(execFile)(program, args);
+      t.like(JSON.parse(stdout), { handover: kind, requestNumber: 1 });
+    });
+  }
 
   withFront(as('openssl s_client gets an answer'), async (t) => {
     const { port } = await startFront(t, { kernel });

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { nginxFolder } from '../helpers/nginx.js';
 import { until } from '../helpers/until.js';
+import { webServerCommand } from './nginx-under-test.js';
 
 export interface TlsNginxOptions {
   /** What goes into the server block. */
@@ -100,7 +101,9 @@ http {
 }
 `,
   );
-  const child = spawn('nginx', ['-e', log, '-c', file], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const child = spawn(...webServerCommand('nginx', ['-e', log, '-c', file]), {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
   const exited = once(child, 'exit');
   const errorLog = (): string => {
     try {

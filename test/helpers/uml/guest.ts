@@ -37,6 +37,8 @@ export interface GuestOptions {
   env?: NodeJS.ProcessEnv;
   /** Kernel modules to load, by name. @default TLS and its ciphers */
   modules?: readonly string[];
+  /** Folders that stay the machine's own: what the guest writes there is kept. Everything else it writes is gone with it. */
+  writable?: readonly string[];
   /** Taken from the machine as it is used. @default 2048 */
   memoryMiB?: number;
   onOutput?: (text: string) => void;
@@ -59,7 +61,7 @@ export interface GuestResult {
  * @throws if it did not come to the end of the command: with what the guest's kernel said, or that the time was up
  */
 export async function runInGuest(command: readonly string[], options: GuestOptions): Promise<GuestResult> {
-  const { timeoutMs, memoryMiB = 2048, modules = KERNEL_TLS } = options;
+  const { timeoutMs, memoryMiB = 2048, modules = KERNEL_TLS, writable = [] } = options;
   const kernel = await umlKernel();
   const job = await mkdtemp(join(tmpdir(), 'fdpass-guest-'));
   try {
@@ -68,6 +70,7 @@ export async function runInGuest(command: readonly string[], options: GuestOptio
     const list = (values: readonly string[]): string => values.join('\0');
     const env = Object.entries(options.env ?? process.env).map(([name, value = '']) => `${name}=${value}`);
     await writeFile(join(job, 'modules'), list(kernel.modulePaths(['overlay', ...modules])));
+    await writeFile(join(job, 'writable'), list([join(job, 'results'), ...writable]));
     await writeFile(join(job, 'command'), list(command));
     await writeFile(join(job, 'environment'), list(env));
     await writeFile(join(job, 'folder'), options.folder ?? process.cwd());

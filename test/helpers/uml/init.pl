@@ -37,7 +37,7 @@ sub loopback_up {
 }
 
 $ENV{PATH} = '/usr/sbin:/usr/bin:/sbin:/bin';
-# From the kernel's command line. The folder holds what guest.ts wrote; its part "results" is the only one we may write to.
+# From the kernel's command line. The folder holds what guest.ts wrote.
 my $job = $ENV{FDPASS_JOB} // give_up('no FDPASS_JOB on the command line');
 my @modules = split(/\0/, slurp("$job/modules"));
 my @command = split(/\0/, slurp("$job/command"));
@@ -56,7 +56,7 @@ mkdir("$root/dev/$_") for qw(pts shm);
 run('mount', '-t', 'devpts', 'devpts', "$root/dev/pts");
 run('mount', '-t', 'tmpfs', 'tmpfs', "$root/dev/shm");
 run('mount', '-t', 'tmpfs', 'tmpfs', "$root/run");
-run('mount', '-t', 'hostfs', '-o', "$job/results", 'hostfs', "$root$job/results");
+run('mount', '-t', 'hostfs', '-o', $_, 'hostfs', "$root$_") for split(/\0/, slurp("$job/writable"));
 symlink('/proc/self/fd', "$root/dev/fd");
 chroot($root) or give_up("chroot: $!");
 loopback_up();

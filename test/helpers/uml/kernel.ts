@@ -6,7 +6,8 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
-const run = promisify(execFile);
+/** Runs a program to its end; rejects if it fails. */
+export const run = promisify(execFile);
 
 export interface UmlKernel {
   /** The kernel: a program. */
@@ -23,7 +24,12 @@ export function cacheFolder(): string {
 /** The kernel from the cache; downloads it (41 MB) if it is not there. @throws if apt cannot fetch it */
 export async function umlKernel(): Promise<UmlKernel> {
   const folder = join(cacheFolder(), 'user-mode-linux');
-  if (!existsSync(folder)) await fetchPackage(folder);
+  await fetchOnce(folder, 'the package user-mode-linux', async (download) => {
+    // As root apt would become a user that may not write there, and warn that it does not.
+    await run('apt-get', ['download', '-o', 'APT::Sandbox::User=root', 'user-mode-linux'], { cwd: download });
+    const [archive = ''] = readdirSync(download);
+    await run('dpkg-deb', ['-x', archive, 'unpacked'], { cwd: download });
+  });
   const versions = join(folder, 'usr/lib/uml/modules');
   const [version = ''] = readdirSync(versions);
   const needs = readDependencies(join(versions, version, 'modules.dep'));
@@ -51,21 +57,27 @@ function readDependencies(file: string): Map<string, string[]> {
   );
 }
 
-/** Another process may fetch at the same time: the folder appears whole, or not at all. */
-async function fetchPackage(folder: string): Promise<void> {
+/**
+ * Makes `folder` of what `fetch` puts into the part `unpacked` of the folder it is given, unless it is there. Another process may
+ * do so at the same time: it appears whole, or not at all.
+ * @throws if `fetch` does
+ */
+export async function fetchOnce(
+  folder: string,
+  what: string,
+  fetch: (download: string) => Promise<void>,
+): Promise<void> {
+  if (existsSync(folder)) return;
   await mkdir(cacheFolder(), { recursive: true });
   const download = await mkdtemp(join(cacheFolder(), 'download-'));
   try {
-    // As root apt would become a user that may not write there, and warn that it does not.
-    await run('apt-get', ['download', '-o', 'APT::Sandbox::User=root', 'user-mode-linux'], { cwd: download });
-    const [archive = ''] = readdirSync(download);
-    await run('dpkg-deb', ['-x', archive, 'unpacked'], { cwd: download });
+    await fetch(download);
     await rename(join(download, 'unpacked'), folder).catch((error) => {
       if (!existsSync(folder)) throw error;
     });
   } catch (error) {
     const { stderr = '', message } = error as Error & { stderr?: string };
-    throw new Error(`the package user-mode-linux could not be fetched: ${stderr.trim() || message}`);
+    throw new Error(`${what} could not be fetched: ${stderr.trim() || message}`);
   } finally {
     await rm(download, { recursive: true, force: true });
   }
