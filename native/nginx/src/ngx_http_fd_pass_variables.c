@@ -95,16 +95,21 @@ ngx_http_fd_pass_ctx_mark(void *data)
 }
 
 
-/* of the fd_pass location that was entered last */
+/* of the fd_pass location that was entered last: by this request, as its subrequests share the pool */
 
 static ngx_http_fd_pass_ctx_t *
 ngx_http_fd_pass_get_ctx(ngx_http_request_t *r)
 {
-    ngx_pool_cleanup_t  *cln;
+    ngx_pool_cleanup_t      *cln;
+    ngx_http_fd_pass_ctx_t  *ctx;
 
     for (cln = r->pool->cleanup; cln; cln = cln->next) {
         if (cln->handler == ngx_http_fd_pass_ctx_mark) {
-            return cln->data;
+            ctx = cln->data;
+
+            if (ctx->request == r) {
+                return ctx;
+            }
         }
     }
 
