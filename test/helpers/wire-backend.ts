@@ -2,6 +2,7 @@
 // test says what becomes of it; it decodes nothing but where a message ends.
 import { chmodSync } from 'node:fs';
 import { loadNative, RECORD, RECORD_FLAG } from '#native/index.js';
+import { until } from './until.js';
 
 const native = loadNative();
 
@@ -51,11 +52,23 @@ export class Offer {
     this.#detached = native.takeFd(fd);
   }
 
-  /** Answers the client and lets go of it. */
+  /** Answers the client and ends it, also where another backend has a copy. */
   answer(text: string): void {
     if (this.client === undefined) throw new Error('no client came');
     native.write(this.client, Buffer.from(text, 'latin1'));
+    native.shutdown(this.client, 1);
     this.drop();
+  }
+
+  /** So many bytes of the client, as latin1. */
+  async read(length: number): Promise<string> {
+    const bytes = Buffer.alloc(length + 1);
+    let read = 0;
+    await until(`the client has sent ${length} bytes`, () => {
+      if (read < length) read += Math.max(0, native.read(this.client ?? -1, bytes.subarray(read)));
+      return read >= length;
+    });
+    return bytes.toString('latin1', 0, read);
   }
 
   /** Lets go of the client without a word. */
@@ -94,6 +107,11 @@ export class WireBackend {
       },
     );
     if (isReading) this.#listener.start();
+  }
+
+  /** Begins to read, where it did not from the start. */
+  start(): void {
+    this.#listener.start();
   }
 
   close(): void {

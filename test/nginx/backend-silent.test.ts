@@ -1,0 +1,192 @@
+// Backends that take their time: while nginx waits for one it serves others, a message that does not fit goes on when there is
+// room, and at the moment of giving up exactly one side has the client.
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import test, { type ExecutionContext } from 'ava';
+import { type BehindNginx, behindNginx } from '../helpers/behind-nginx.js';
+import { guardDescriptors } from '../helpers/descriptors.js';
+import { nginxWithModule } from '../helpers/nginx.js';
+import { RawClient } from '../helpers/raw-client.js';
+import { needs } from '../helpers/requirements.js';
+import { until } from '../helpers/until.js';
+import { type Offer, TAKEN, WireBackend } from '../helpers/wire-backend.js';
+
+guardDescriptors(test);
+const withNginx = needs(test, ...nginxWithModule);
+
+const slow = (socket: string): string => join(dirname(socket), 'slow.sock');
+const GET_SLOW = 'GET /slow HTTP/1.1\r\nHost: example.test\r\n\r\n';
+
+interface Front extends BehindNginx {
+  readonly backend: WireBackend;
+  /** The offers, when there are `count`. */
+  offers(count: number): Promise<Offer[]>;
+  client(request?: string): Promise<RawClient>;
+  /** One request to the good backend. */
+  servedMeanwhile(): Promise<string>;
+}
+
+/** `/slow` goes to a backend of the test's own, the rest to one that serves. */
+async function front(
+  t: ExecutionContext,
+  { directives = '', main = '', isReading = true, behave }: Partial<FrontOptions> = {},
+): Promise<Front> {
+  const behind = await behindNginx(t, {
+    nginx: { main },
+    locations: (socket) => `
+      large_client_header_buffers 4 256k;
+      location / { fd_pass unix:${socket}; }
+      location /slow { fd_pass unix:${slow(socket)}; ${directives} }
+      location @fallback { return 200 "by nginx"; }`,
+  });
+  const backend = new WireBackend(slow(behind.socket), behave, isReading);
+  t.teardown(() => backend.close());
+  const client = async (request = GET_SLOW): Promise<RawClient> => {
+    const raw = await RawClient.connect(behind.port, behind.host);
+    void raw.send(request);
+    return raw;
+  };
+  return {
+    ...behind,
+    backend,
+    client,
+    offers: async (count) => {
+      const whole = (): Offer[] => backend.offers.filter((offer) => offer.isWhole);
+      await until(`${count} clients are offered`, () => whole().length >= count);
+      return whole();
+    },
+    servedMeanwhile: async () => (await client('GET / HTTP/1.1\r\nHost: example.test\r\n\r\n')).readToEnd(),
+  };
+}
+
+interface FrontOptions {
+  directives: string;
+  main: string;
+  isReading: boolean;
+  behave: (offer: Offer) => void;
+}
+
+withNginx('a worker that waits for a hundred silent answers serves others', async (t) => {
+  const { client, offers, servedMeanwhile } = await front(t);
+  const waiting = await Promise.all(Array.from({ length: 100 }, () => client()));
+  const offered = await offers(100);
+  for (let n = 0; n < 20; n++) t.regex(await servedMeanwhile(), /^HTTP\/1\.1 200 .*served$/s);
+  t.true(waiting.every(({ received }) => received === ''));
+  for (const offer of offered) {
+    t.is(offer.close(TAKEN), 0);
+    offer.answer('late, but here');
+  }
+  for (const each of waiting) t.is(await each.readToEnd(), 'late, but here');
+});
+
+withNginx(
+  'a message larger than the socket buffer goes on when the backend reads, and others are served meanwhile',
+  async (t) => {
+    const { client, offers, servedMeanwhile, backend, accessLog } = await front(t, { isReading: false });
+    const field = 'x'.repeat(60_000);
+    const body = 'e'.repeat(61_440);
+    const patient = await client(
+      `POST /slow HTTP/1.1\r\nHost: example.test\r\nContent-Length: ${body.length}\r\nA: ${field}\r\nB: ${field}\r\nC: ${field}\r\n\r\n${body}`,
+    );
+    for (let n = 0; n < 20; n++) t.regex(await servedMeanwhile(), /^HTTP\/1\.1 200 .*served$/s);
+    t.is(patient.received, '');
+    backend.start();
+    const [offer] = await offers(1);
+    t.is(offer?.bytes.split(field).length, 4);
+    t.is(offer?.close(TAKEN), 0);
+    // What nginx had read with the head, and what it had not.
+    const earlyBytes = /\0,(e*)$/.exec(offer?.bytes ?? '')?.[1] ?? '';
+    t.is(earlyBytes + (await offer?.read(body.length - earlyBytes.length)), body);
+    offer?.answer('after all');
+    t.is(await patient.readToEnd(), 'after all');
+    t.regex((await accessLog(21)).at(-1) ?? '', /^POST \/slow 000 0 full "unix:.*slow\.sock" /);
+  },
+);
+
+withNginx(
+  'an acknowledgement that comes after nginx has given up fails, and nginx alone answers',
+  async (t) => {
+    const { client, offers } = await front(t, {
+      directives: 'fd_pass_send_timeout 50ms; fd_pass_fallback @fallback;',
+    });
+    const answered = await client();
+    const [offer] = await offers(1);
+    t.regex(await answered.readToEnd(), /^HTTP\/1\.1 200 .*by nginx$/s);
+    await until('nginx has closed', () => offer?.isOver === true);
+    const EPIPE = 32;
+    t.is(offer?.close(TAKEN), EPIPE);
+  },
+);
+
+withNginx('the timeout counts from each step, not from the first', async (t) => {
+  const { client, offers, backend } = await front(t, {
+    isReading: false,
+    directives: 'fd_pass_send_timeout 1500ms;',
+  });
+  const field = 'x'.repeat(60_000);
+  const patient = await client(
+    `GET /slow HTTP/1.1\r\nHost: example.test\r\nA: ${field}\r\nB: ${field}\r\nC: ${field}\r\nD: ${field}\r\n\r\n`,
+  );
+  // Less than the timeout each, together more.
+  await delay(900);
+  backend.start();
+  const [offer] = await offers(1);
+  await delay(900);
+  t.is(offer?.close(TAKEN), 0);
+  offer?.answer('in time');
+  t.is(await patient.readToEnd(), 'in time');
+});
+
+const TRIES = 600;
+
+withNginx(`an acknowledgement at the moment of giving up: one side answers, ${TRIES} times`, async (t) => {
+  const TIMEOUT_MS = 20;
+  const tooLate: number[] = [];
+  let offered = 0;
+  const { client } = await front(t, {
+    directives: `fd_pass_send_timeout ${TIMEOUT_MS}ms; fd_pass_fallback @fallback;`,
+    behave: (offer) => {
+      if (!offer.isWhole || offer.client === undefined || offer.isOver) return;
+      // From some milliseconds before the timeout to some after it, so that both outcomes are common.
+      const delayMs = TIMEOUT_MS - 6 + (offered++ % 10);
+      setTimeout(() => {
+        const errno = offer.close(TAKEN);
+        if (errno === 0) return offer.answer('by the backend');
+        tooLate.push(errno);
+        offer.drop();
+      }, delayMs);
+    },
+  });
+  const answers: string[] = [];
+  await Promise.all(
+    Array.from({ length: 20 }, async () => {
+      for (let n = 0; n < TRIES / 20; n++) {
+        const one = await client();
+        answers.push((await one.readToEnd()) || `nothing: ${one.error}`);
+      }
+    }),
+  );
+  const byBackend = answers.filter((answer) => answer === 'by the backend').length;
+  const byNginx = answers.filter((answer) =>
+    /^HTTP\/1\.1 200 (?:(?!HTTP).)*\r\n\r\nby nginx$/s.test(answer),
+  ).length;
+  t.log(`${byBackend} answered by the backend, ${byNginx} by nginx`);
+  t.is(
+    byBackend + byNginx,
+    TRIES,
+    answers.find((answer) => !answer.includes('by ')),
+  );
+  t.true(byBackend > 0 && byNginx > 0, 'both sides won some');
+  await until('the backend knows of each it has lost', () => tooLate.length === byNginx);
+});
+
+withNginx('a client that leaves while nginx waits costs nothing', async (t) => {
+  const { client, offers, servedMeanwhile, accessLog } = await front(t, {
+    directives: 'fd_pass_send_timeout 200ms;',
+  });
+  const leaving = await client();
+  await offers(1);
+  leaving.socket.resetAndDestroy();
+  t.regex(await servedMeanwhile(), /served$/);
+  t.regex((await accessLog(2)).at(-1) ?? '', /^GET \/slow (504|499) \d+ none "unix:.*slow\.sock" 0\.2/);
+});
