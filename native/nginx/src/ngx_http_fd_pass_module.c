@@ -211,11 +211,23 @@ ngx_http_fd_pass_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_fd_pass_loc_conf_t  *prev = parent;
     ngx_http_fd_pass_loc_conf_t  *conf = child;
 
-    /* an "if" block keeps the handler of its location, and so needs its target */
+    ngx_http_core_loc_conf_t     *clcf;
 
-    if (conf->upstream == NULL && conf->target == NULL) {
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    /* "if" and "limit_except" go on with the target of their location */
+
+    if (clcf->noname && conf->upstream == NULL && conf->target == NULL) {
         conf->upstream = prev->upstream;
         conf->target = prev->target;
+    }
+
+    /* a request in an "if" keeps the handler of the location, one in a "limit_except" does not */
+
+    if (clcf->lmt_excpt && clcf->handler == NULL
+        && (conf->upstream || conf->target))
+    {
+        clcf->handler = ngx_http_fd_pass_handler;
     }
 
     ngx_conf_merge_str_value(conf->fallback, prev->fallback, "");
