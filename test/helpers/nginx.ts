@@ -22,7 +22,7 @@ export const nginxWithModule: readonly Requirement[] = [
 export interface NginxOptions {
   /** Directives outside of all blocks. @default '' */
   main?: string;
-  /** @default 1 */
+  /** 0: the one process serves, and cannot reload. @default 1 */
   workers?: number;
   /** Of each worker, both sides counted. @default 256 */
   connections?: number;
@@ -76,7 +76,7 @@ export function writeNginxConfig(folder: string, http: string, options: NginxOpt
   writeFileSync(
     file,
     `${main}
-daemon off; worker_processes ${workers}; error_log ${folder}/error.log notice; pid ${folder}/nginx.pid;
+daemon off; ${workers === 0 ? 'master_process off' : `worker_processes ${workers}`}; error_log ${folder}/error.log notice; pid ${folder}/nginx.pid;
 events { worker_connections ${connections}; }
 http { access_log off; ${temporary.join(' ')} ${http} }
 `,
@@ -112,13 +112,19 @@ export async function startNginx(folder: string, http: string, options: NginxOpt
       return '';
     }
   };
+  const hasEnded = (): boolean => child.exitCode !== null || child.signalCode !== null;
   const children = (): number[] =>
-    readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean).map(Number);
+    hasEnded()
+      ? []
+      : readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean).map(Number);
   const started = async (known: readonly number[] = []): Promise<void> => {
+    // One process has no title of its own: it says this when it listens, and clients that come now wait a little.
     const areReady = (): boolean =>
-      children().filter((each) => !known.includes(each) && isReady(each)).length >= workers;
-    await until('nginx has started its workers', () => child.exitCode !== null || areReady(), 30_000);
-    if (child.exitCode !== null) throw new Error(`nginx did not start:\n${errorLog()}`);
+      workers === 0
+        ? errorLog().includes('getrlimit(RLIMIT_NOFILE)')
+        : children().filter((each) => !known.includes(each) && isReady(each)).length >= workers;
+    await until('nginx has started its workers', () => hasEnded() || areReady(), 30_000);
+    if (hasEnded()) throw new Error(`nginx did not start:\n${errorLog()}`);
   };
   await started();
   return {
