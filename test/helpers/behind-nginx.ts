@@ -102,7 +102,7 @@ export async function behindNginx(
 }
 
 /** Workers that were there from the start; those that a reload has replaced are gone with all they had. */
-async function assertWorkersHoldNothing(
+export async function assertWorkersHoldNothing(
   nginx: Nginx,
   before: ReadonlyMap<number, Descriptors>,
 ): Promise<void> {
