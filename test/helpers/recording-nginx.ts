@@ -3,7 +3,7 @@
 import { deepStrictEqual } from 'node:assert/strict';
 import { once } from 'node:events';
 import { chmodSync, readFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { type Descriptors, descriptorChanges, openDescriptors } from './descriptors.js';
@@ -21,10 +21,10 @@ export function valuesOf({ headers }: Recorded, name: string): string[] {
   return headers.filter(([each]) => each === name).map(([, value]) => value);
 }
 
-/** As {@link Recorder} answers: taken, after which nobody has the client, and it sees its end; or refused. */
-export type Answer = 'taken' | 'refused';
+/** As {@link Recorder} answers: taken, after which nobody has the client, and it sees its end; refused; or not until it is told to. */
+export type Answer = 'taken' | 'refused' | 'later';
 
-const ANSWERS: Readonly<Record<Answer, number>> = { taken: 0x06, refused: 0x15 };
+const ANSWERS = { taken: 0x06, refused: 0x15 } as const;
 
 /** @returns undefined while it is not whole @throws if it is no message */
 export function parseMessage(bytes: string): Recorded | undefined {
@@ -52,6 +52,7 @@ export class Recorder {
   readonly messages: Recorded[] = [];
   readonly #server: Server;
   readonly #errors: unknown[] = [];
+  readonly #waiting: Socket[] = [];
 
   private constructor(answer: Answer) {
     this.#server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -65,7 +66,8 @@ export class Recorder {
         } catch (error) {
           this.#errors.push(error);
         }
-        socket.end(Buffer.of(ANSWERS[answer]));
+        if (answer === 'later') this.#waiting.push(socket);
+        else socket.end(Buffer.of(ANSWERS[answer]));
       });
       socket.on('error', (error) => this.#errors.push(error));
       socket.on('end', () => socket.end());
@@ -79,6 +81,11 @@ export class Recorder {
     // nginx's workers run as another user.
     chmodSync(path, 0o666);
     return recorder;
+  }
+
+  /** Says of the messages that wait that they are taken. */
+  takeWaiting(): void {
+    for (const socket of this.#waiting.splice(0)) socket.end(Buffer.of(ANSWERS.taken));
   }
 
   /** @throws if something came that was no message */
