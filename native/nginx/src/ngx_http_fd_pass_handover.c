@@ -81,6 +81,8 @@ ngx_http_fd_pass_connect(ngx_http_fd_pass_ctx_t *ctx)
 
     pc = &ctx->request->upstream->peer;
 
+    ctx->descriptor_sent = 0;
+
     rc = ngx_event_connect_peer(pc);
 
     if (rc == NGX_BUSY) {
@@ -122,7 +124,6 @@ ngx_http_fd_pass_connect(ngx_http_fd_pass_ctx_t *ctx)
     uc->write->handler = ngx_http_fd_pass_event_handler;
 
     ctx->state = NGX_HTTP_FD_PASS_SENDING;
-    ctx->descriptor_sent = 0;
     ctx->message->pos = ctx->message->start;
 
     ngx_http_fd_pass_send(ctx);
