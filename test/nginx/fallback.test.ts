@@ -244,6 +244,20 @@ withNginx(
   },
 );
 
+withNginx('a backend that refuses and one that is not there: the connection goes on', async (t) => {
+  const front = await recordingNginx(t, {
+    answer: 'refused',
+    http: 'upstream app { server unix:@FOLDER@/app.sock max_fails=0; server unix:@FOLDER@/none.sock backup max_fails=0; }',
+    server: 'location / { fd_pass app; fd_pass_fallback @relay; } location @relay { return 200; }',
+  });
+  const received = await exchange(front, `${post('/a', 'body')}${post('/b', 'body')}${LAST}`);
+  t.deepEqual(received.match(/^HTTP\/1\.1 \d+/gm), ['HTTP/1.1 200', 'HTTP/1.1 200', 'HTTP/1.1 200']);
+  t.deepEqual(
+    front.recorder.messages.map(({ earlyBytes }) => earlyBytes),
+    [`body${post('/b', 'body')}${LAST}`, `body${LAST}`],
+  );
+});
+
 for (const [what, server] of [
   [
     'to itself',
