@@ -121,6 +121,21 @@ withNginx('limit_conn does not count a client that a backend has', async (t) => 
   t.is(front.recorder.messages.length, 10);
 });
 
+withNginx('a connection that keepalive holds for proxy_pass is no connection to a backend', async (t) => {
+  const front = await recordingNginx(t, {
+    http: `upstream shared { server unix:@FOLDER@/origin.sock; keepalive 4; }
+      server { listen unix:@FOLDER@/origin.sock; return 204; }`,
+    server: `location /proxied { proxy_pass http://shared; proxy_http_version 1.1; proxy_set_header Connection ""; }
+      location = /status { stub_status; } location / { fd_pass shared; }`,
+  });
+  t.regex(await exchange(front, get('/proxied', LAST)), /^HTTP\/1\.1 204 /);
+  t.regex(await exchange(front, get('/', LAST)), /^HTTP\/1\.1 500 /);
+  t.regex(front.nginx.errorLog(), /fd_pass answers 500: no connection to a backend could be made/);
+  // It is closed then, and what is listening is asked: nginx itself, which speaks HTTP.
+  t.regex(await exchange(front, get('/', LAST)), /^HTTP\/1\.1 502 /);
+  await assertIdle(front);
+});
+
 /**
  * Takes every connection that the worker has: each client has begun a request, for nginx would close one that has not to make room.
  */

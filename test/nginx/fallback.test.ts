@@ -186,6 +186,15 @@ withNginx('a body that another module has read, without a fallback, is a 500', a
   t.regex(front.nginx.errorLog(), /fd_pass answers 500: another module has read the request body/);
 });
 
+withNginx('a mirror that does not want the body leaves it to the backend', async (t) => {
+  const front = await recordingNginx(t, {
+    server: `location / { mirror /mirror; mirror_request_body off; fd_pass unix:@FOLDER@/app.sock; }
+      location = /mirror { return 204; }`,
+  });
+  t.is(await exchange(front, post('/', 'body')), '');
+  t.is(front.recorder.messages[0]?.earlyBytes, 'body');
+});
+
 withNginx('a mirrored request without a body is handed over, and its mirror falls back', async (t) => {
   const front = await behindNginx(t, {
     handler: report,
