@@ -20,6 +20,7 @@ static void ngx_http_fd_pass_send(ngx_http_fd_pass_ctx_t *ctx);
 static ssize_t ngx_http_fd_pass_send_descriptor(ngx_connection_t *uc,
     ngx_buf_t *message, ngx_socket_t fd);
 static void ngx_http_fd_pass_read_answer(ngx_http_fd_pass_ctx_t *ctx);
+static void ngx_http_fd_pass_closed_early(ngx_http_fd_pass_ctx_t *ctx);
 static ngx_uint_t ngx_http_fd_pass_give_up(ngx_connection_t *uc);
 static void ngx_http_fd_pass_taken(ngx_http_fd_pass_ctx_t *ctx);
 static ngx_int_t ngx_http_fd_pass_add_tried(ngx_http_fd_pass_ctx_t *ctx);
@@ -249,8 +250,7 @@ ngx_http_fd_pass_send(ngx_http_fd_pass_ctx_t *ctx)
         }
 
         if (n == NGX_ERROR) {
-            ngx_http_fd_pass_next(ctx, NGX_PEER_FAILED, NGX_HTTP_BAD_GATEWAY,
-                                  "the backend closed the connection early");
+            ngx_http_fd_pass_closed_early(ctx);
             return;
         }
 
@@ -387,6 +387,29 @@ ngx_http_fd_pass_read_answer(ngx_http_fd_pass_ctx_t *ctx)
 
     ngx_http_fd_pass_next(ctx, NGX_PEER_FAILED, NGX_HTTP_BAD_GATEWAY,
                           "the backend speaks another protocol");
+}
+
+
+/* while it was being sent to; one that refuses need not have read everything, and its byte is still there */
+
+static void
+ngx_http_fd_pass_closed_early(ngx_http_fd_pass_ctx_t *ctx)
+{
+    u_char             answer;
+    ngx_connection_t  *uc;
+
+    uc = ctx->request->upstream->peer.connection;
+
+    if (recv(uc->fd, &answer, 1, MSG_DONTWAIT) == 1
+        && answer == NGX_HTTP_FD_PASS_REFUSED)
+    {
+        ngx_http_fd_pass_next(ctx, NGX_PEER_NEXT, NGX_HTTP_BAD_GATEWAY,
+                              "the backend refused the client");
+        return;
+    }
+
+    ngx_http_fd_pass_next(ctx, NGX_PEER_FAILED, NGX_HTTP_BAD_GATEWAY,
+                          "the backend closed the connection early");
 }
 
 
