@@ -24,6 +24,10 @@ const behaviours = {
     offer.drop();
     offer.close();
   },
+  'refuses at the first bytes': (offer: Offer) => {
+    offer.drop();
+    offer.close(REFUSED);
+  },
   'is silent': () => {},
 } satisfies Record<string, (offer: Offer, name: string) => void>;
 
@@ -31,7 +35,7 @@ type Behaviour = keyof typeof behaviours;
 
 interface Upstream {
   /** What the client got: a backend's name, or nginx's status. */
-  ask(target?: string): Promise<string>;
+  ask(target?: string, fields?: string): Promise<string>;
   /** The backends asked for each request, e.g. `a, b`, with the status in front of it. */
   log(count: number): Promise<string[]>;
   behave(name: string, behaviour: Behaviour): void;
@@ -55,23 +59,25 @@ async function upstream(
       const block = servers.replace(/\{(\w+)\}/g, (_all, name) => `unix:${place(socket, name)}`);
       return `upstream app { ${block} }`;
     },
-    locations: () => `location / { fd_pass app; ${directives} }`,
+    locations: () => `large_client_header_buffers 4 256k; location / { fd_pass app; ${directives} }`,
   });
   const current = new Map(Object.entries(behave));
   const backends = new Map<string, WireBackend>();
   for (const name of current.keys()) {
     const path = place(behind.socket, name);
     const act = (offer: Offer): void => {
-      if (offer.isWhole && !offer.isOver) behaviours[current.get(name) ?? 'closes'](offer, name);
+      const behaviour = current.get(name) ?? 'closes';
+      const isTime = offer.isWhole || behaviour === 'refuses at the first bytes';
+      if (isTime && !offer.isOver) behaviours[behaviour](offer, name);
     };
     const backend = new WireBackend(path, act);
     backends.set(name, backend);
     t.teardown(() => backend.close());
   }
   return {
-    ask: async (target = '/') => {
+    ask: async (target = '/', fields = '') => {
       const client = await RawClient.connect(behind.port, behind.host);
-      await client.send(`GET ${target} HTTP/1.1\r\nHost: example.test\r\nConnection: close\r\n\r\n`);
+      await client.send(`GET ${target} HTTP/1.1\r\nHost: example.test\r\nConnection: close\r\n${fields}\r\n`);
       const answer = await client.readToEnd();
       return /^HTTP\/1\.1 (\d+)/.exec(answer)?.[1] ?? answer;
     },
@@ -93,7 +99,7 @@ const times = async <T>(count: number, one: () => Promise<T>): Promise<T[]> => {
 
 withNginx('clients are spread over backends by their weights', async (t) => {
   const { ask, log } = await upstream(t, 'server {a} weight=2; server {b};', { a: 'serves', b: 'serves' });
-  const served = await times(12, ask);
+  const served = await times(12, () => ask());
   t.deepEqual(
     [served.filter((name) => name === 'a').length, served.filter((name) => name === 'b').length],
     [8, 4],
@@ -108,8 +114,8 @@ withNginx('a hash sends a target to the same backend each time', async (t) => {
     c: 'serves',
   });
   const targets = Array.from({ length: 12 }, (_none, n) => `/${n}`);
-  const first = await Promise.all(targets.map(ask));
-  t.deepEqual(await Promise.all(targets.map(ask)), first);
+  const first = await Promise.all(targets.map((target) => ask(target)));
+  t.deepEqual(await Promise.all(targets.map((target) => ask(target))), first);
   t.true(new Set(first).size > 1);
 });
 
@@ -123,7 +129,7 @@ withNginx('least_conn counts the clients a backend has not taken yet', async (t)
   const waiting = ask();
   const served: string[] = [];
   while (offered('a') === 0) served.push(await ask());
-  served.push(...(await times(6, ask)));
+  served.push(...(await times(6, () => ask())));
   t.true(
     served.every((name) => name === 'b'),
     served.join(' '),
@@ -137,7 +143,7 @@ withNginx('a backup is asked only when the others do not take the client', async
     a: 'serves',
     b: 'serves',
   });
-  t.deepEqual(await times(4, ask), ['a', 'a', 'a', 'a']);
+  t.deepEqual(await times(4, () => ask()), ['a', 'a', 'a', 'a']);
   behave('a', 'closes');
   t.is(await ask(), 'b');
   behave('a', 'serves');
@@ -147,7 +153,7 @@ withNginx('a backup is asked only when the others do not take the client', async
 
 withNginx('a server marked down is not asked', async (t) => {
   const { ask, offered } = await upstream(t, 'server {a} down; server {b};', { a: 'serves', b: 'serves' });
-  t.deepEqual(await times(3, ask), ['b', 'b', 'b']);
+  t.deepEqual(await times(3, () => ask()), ['b', 'b', 'b']);
   t.is(offered('a'), 0);
 });
 
@@ -175,7 +181,7 @@ for (const behaviour of ['closes', 'refuses', 'is silent'] as const) {
       'fd_pass_next_tries 1; fd_pass_send_timeout 100ms;',
     );
     const status = behaviour === 'is silent' ? '504' : '502';
-    t.deepEqual(await times(2, ask), [status, status]);
+    t.deepEqual(await times(2, () => ask()), [status, status]);
     t.is(offered('b'), 0);
     t.deepEqual(await log(2), [`${status} a`, `${status} a`]);
   });
@@ -188,7 +194,7 @@ withNginx('fd_pass_next_tries 2 asks two of three', async (t) => {
     { a: 'closes', b: 'closes', c: 'closes' },
     'fd_pass_next_tries 2;',
   );
-  t.deepEqual(await times(3, ask), ['502', '502', '502']);
+  t.deepEqual(await times(3, () => ask()), ['502', '502', '502']);
   for (const line of await log(3)) t.regex(line, /^502 \w, \w$/);
 });
 
@@ -215,7 +221,7 @@ for (const behaviour of ['closes', 'is silent'] as const) {
         { a: behaviour, b: 'serves' },
         'fd_pass_send_timeout 50ms;',
       );
-      t.deepEqual(await times(5, ask), ['b', 'b', 'b', 'b', 'b']);
+      t.deepEqual(await times(5, () => ask()), ['b', 'b', 'b', 'b', 'b']);
       t.deepEqual(await log(5), ['000 a, b', '000 a, b', '000 b', '000 b', '000 b']);
       behave('a', 'serves');
       const answers: string[] = [];
@@ -224,7 +230,7 @@ for (const behaviour of ['closes', 'is silent'] as const) {
       t.is(answers.at(-1), 'a');
       // nginx counts whole seconds.
       t.true(performance.now() - began > 900);
-      t.deepEqual(await times(3, ask), ['a', 'a', 'a']);
+      t.deepEqual(await times(3, () => ask()), ['a', 'a', 'a']);
     },
   );
 }
@@ -234,9 +240,20 @@ withNginx('refusals are no failures: the backend is asked each time', async (t) 
     a: 'refuses',
     b: 'serves',
   });
-  t.deepEqual(await times(5, ask), ['b', 'b', 'b', 'b', 'b']);
+  t.deepEqual(await times(5, () => ask()), ['b', 'b', 'b', 'b', 'b']);
   t.is(offered('a'), 5);
   t.deepEqual(await log(5), Array(5).fill('000 a, b'));
+});
+
+withNginx('a refusal is none either while nginx is still sending', async (t) => {
+  const { ask, log } = await upstream(t, 'server {a} max_fails=1 fail_timeout=60s; server {b} backup;', {
+    a: 'refuses at the first bytes',
+    b: 'serves',
+  });
+  // More than a UNIX socket takes at once.
+  const fields = ['A', 'B', 'C', 'D'].map((name) => `${name}: ${'x'.repeat(60_000)}\r\n`).join('');
+  for (const served of await times(100, () => ask('/', fields))) t.is(served, 'b');
+  t.deepEqual(await log(100), Array(100).fill('000 a, b'));
 });
 
 withNginx('when all have failed lately, nobody is asked and the client is told at once', async (t) => {
@@ -247,7 +264,7 @@ withNginx('when all have failed lately, nobody is asked and the client is told a
   );
   t.is(await ask(), '502');
   behave('a', 'serves');
-  t.deepEqual(await times(3, ask), ['503', '503', '503']);
+  t.deepEqual(await times(3, () => ask()), ['503', '503', '503']);
   t.deepEqual([offered('a'), offered('b')], [1, 1]);
   t.deepEqual(
     (await log(4)).map((line) => line.replace('b, a', 'a, b')),
