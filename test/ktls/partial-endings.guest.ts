@@ -22,10 +22,9 @@ const kernel = { tx: 1, rx: 0 };
 const appIsIdle = (front: Front): Promise<void> =>
   until('the application has no connection', () => front.server.stats().connections === 0);
 
-test('partial handovers are only those of TLS 1.3 with an older OpenSSL', (t) => {
-  const versions = PARTIAL_VERSIONS.map(({ version }) => version);
-  t.deepEqual(versions, kernelDecryptsTls13() ? [] : ['TLSv1.3']);
-});
+if (PARTIAL_VERSIONS.length === 0) {
+  test('no handover is partial here', (t) => t.true(kernelDecryptsTls13()));
+}
 
 for (const { version } of PARTIAL_VERSIONS) {
   const as = (title: string): string => `${version}, partial: ${title}`;

@@ -43,9 +43,12 @@ export async function sClient(port: number, version: TlsVersion, request: string
 }
 
 export type Step =
+  /** First, if at all: the end of the handshake is not sent by itself. A connection before it, in TLS 1.2. */
+  | readonly ['with_handshake']
   | readonly ['write', string]
   | readonly ['write_times', string, number]
   | readonly ['send']
+  | readonly ['send_but', number]
   | readonly ['await_ticket']
   | readonly ['read_until', string, number?]
   | readonly ['read_to_end']

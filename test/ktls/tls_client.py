@@ -17,10 +17,6 @@ context.minimum_version = context.maximum_version = {
     "TLSv1.3": ssl.TLSVersion.TLSv1_3,
 }[version]
 
-connection = socket.create_connection(("127.0.0.1", port), timeout=60)
-connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-tls = context.wrap_bio(incoming, outgoing, server_hostname="example.test")
 received = bytearray()
 ended = None
 
@@ -59,15 +55,38 @@ def read_more():
         incoming.write_eof()
 
 
-def handshake():
+def connect(session=None):
+    """Ends with the last flight of the handshake written and not sent: a step sends it, alone or with more."""
+    global connection, incoming, outgoing, tls
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="example.test", session=session)
     while True:
         try:
             tls.do_handshake()
-            send()
             return
         except ssl.SSLWantReadError:
             send()
             incoming.write(connection.recv(1 << 16))
+
+
+def connect_speaking_last():
+    """In TLS 1.2 the client does so only when it resumes a session, here of a connection before."""
+    connect()
+    if version == "TLSv1.2":
+        send()
+        session = tls.session
+        connection.close()
+        connect(session)
+        assert tls.session_reused
+
+
+def send_but(count):
+    """All but the last bytes of what was written."""
+    data = outgoing.read()
+    connection.sendall(data[:-count])
+    outgoing.write(data[-count:])
 
 
 def close_notify():
@@ -102,17 +121,23 @@ ACTIONS = {
     "write": lambda text: tls.write(text.encode("latin1")),
     "write_times": lambda text, times: tls.write(text.encode("latin1") * times),
     "send": send,
+    "send_but": send_but,
     "await_ticket": await_ticket,
     "read_until": read_until,
     "read_to_end": read_to_end,
     "close_notify": close_notify,
     "fin": lambda: connection.shutdown(socket.SHUT_WR),
-    "close": connection.close,
+    "close": lambda: connection.close(),
     "reset": reset,
     "wait": time.sleep,
 }
 
-handshake()
+if steps[0][0] == "with_handshake":
+    connect_speaking_last()
+    steps.pop(0)
+else:
+    connect()
+    send()
 for name, *arguments in steps:
     ACTIONS[name](*arguments)
 print(json.dumps({"received": received.decode("latin1"), "ended": ended, "cipher": tls.cipher()[0]}))
