@@ -9,6 +9,7 @@
 
 static ngx_int_t ngx_http_fd_pass_check(ngx_http_fd_pass_ctx_t *ctx,
     const char **reason);
+static ngx_uint_t ngx_http_fd_pass_body_is_read(ngx_http_request_t *r);
 
 
 ngx_int_t
@@ -60,7 +61,6 @@ ngx_http_fd_pass_handler(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_fd_pass_check(ngx_http_fd_pass_ctx_t *ctx, const char **reason)
 {
-    ngx_uint_t           has_body;
     ngx_connection_t    *c;
     ngx_http_request_t  *r;
 #if (NGX_HTTP_SSL)
@@ -80,9 +80,7 @@ ngx_http_fd_pass_check(ngx_http_fd_pass_ctx_t *ctx, const char **reason)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    has_body = r->headers_in.content_length_n > 0 || r->headers_in.chunked;
-
-    if ((r->request_body && has_body) || r->reading_body || r->discard_body) {
+    if (ngx_http_fd_pass_body_is_read(r)) {
         *reason = "another module has read the request body";
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -116,6 +114,33 @@ ngx_http_fd_pass_check(ngx_http_fd_pass_ctx_t *ctx, const char **reason)
 }
 
 
+/* by another module, which has kept it or thrown it away, or is about to */
+
+static ngx_uint_t
+ngx_http_fd_pass_body_is_read(ngx_http_request_t *r)
+{
+    ngx_table_elt_t  *length;
+
+    if (r->reading_body || r->discard_body) {
+        return 1;
+    }
+
+    if (r->request_body
+        && (r->headers_in.content_length_n > 0 || r->headers_in.chunked))
+    {
+        return 1;
+    }
+
+    /* a body that is thrown away is counted down to 0, and the field still announces it */
+
+    length = r->headers_in.content_length;
+
+    return length
+           && ngx_atoof(length->value.data, length->value.len)
+              != r->headers_in.content_length_n;
+}
+
+
 /* the client is whole: it goes to the fallback, or is answered here */
 
 void
@@ -123,6 +148,7 @@ ngx_http_fd_pass_decline(ngx_http_fd_pass_ctx_t *ctx, ngx_int_t status,
     const char *reason)
 {
     ngx_str_t           *fallback;
+    ngx_uint_t           level;
     ngx_http_request_t  *r;
 
     r = ctx->request;
@@ -131,10 +157,19 @@ ngx_http_fd_pass_decline(ngx_http_fd_pass_ctx_t *ctx, ngx_int_t status,
     ctx->state = NGX_HTTP_FD_PASS_DONE;
     ctx->elapsed = ngx_current_msec - ctx->start;
 
+    r->connection->log->action = NULL;
+
     /* as if fd_pass had not been there: another module may make its own */
     r->upstream = NULL;
 
     if (ctx->copy_left) {
+
+        /* whoever has the copy may have changed a flag that both share */
+
+        if (ngx_nonblocking(r->connection->fd) == -1) {
+            ngx_log_error(NGX_LOG_ALERT, r->connection->log, ngx_socket_errno,
+                          ngx_nonblocking_n " failed");
+        }
 
         /* the end of a kept connection could not be told to the client */
 
@@ -143,7 +178,12 @@ ngx_http_fd_pass_decline(ngx_http_fd_pass_ctx_t *ctx, ngx_int_t status,
     }
 
     if (fallback->len == 0) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+        /* the client alone decides about its version: no line of the error log for each */
+
+        level = status == NGX_HTTP_VERSION_NOT_SUPPORTED ? NGX_LOG_INFO
+                                                         : NGX_LOG_ERR;
+
+        ngx_log_error(level, r->connection->log, 0,
                       "fd_pass answers %i: %s, and there is no "
                       "\"fd_pass_fallback\"", status, reason);
 

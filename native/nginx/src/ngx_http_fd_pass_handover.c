@@ -20,6 +20,7 @@ static void ngx_http_fd_pass_send(ngx_http_fd_pass_ctx_t *ctx);
 static ssize_t ngx_http_fd_pass_send_descriptor(ngx_connection_t *uc,
     ngx_buf_t *message, ngx_socket_t fd);
 static void ngx_http_fd_pass_read_answer(ngx_http_fd_pass_ctx_t *ctx);
+static void ngx_http_fd_pass_refused(ngx_http_fd_pass_ctx_t *ctx);
 static void ngx_http_fd_pass_closed_early(ngx_http_fd_pass_ctx_t *ctx);
 static ngx_uint_t ngx_http_fd_pass_give_up(ngx_connection_t *uc);
 static void ngx_http_fd_pass_taken(ngx_http_fd_pass_ctx_t *ctx);
@@ -84,7 +85,17 @@ ngx_http_fd_pass_connect(ngx_http_fd_pass_ctx_t *ctx)
 
     ctx->descriptor_sent = 0;
 
-    rc = ngx_event_connect_peer(pc);
+    do {
+        rc = ngx_event_connect_peer(pc);
+
+        if (rc == NGX_DONE) {
+
+            /* kept by "keepalive" after a request of another protocol: a new one is needed, and maybe the next is */
+
+            ngx_http_fd_pass_close_peer(ctx, NGX_PEER_NEXT);
+        }
+
+    } while (rc == NGX_DONE);
 
     if (rc == NGX_BUSY) {
         ngx_http_fd_pass_decline(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
@@ -105,11 +116,9 @@ ngx_http_fd_pass_connect(ngx_http_fd_pass_ctx_t *ctx)
 
     if (rc != NGX_OK) {
 
-        /*
-         * Out of descriptors, connections or memory; or NGX_DONE, a connection that "keepalive" kept for another protocol.
-         */
+        /* out of descriptors, connections or memory */
 
-        ngx_http_fd_pass_close_peer(ctx, 0);
+        ngx_http_fd_pass_close_peer(ctx, NGX_PEER_NEXT);
         ngx_http_fd_pass_decline(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
                                  "no connection to a backend could be made");
         return;
@@ -145,7 +154,7 @@ ngx_http_fd_pass_next(ngx_http_fd_pass_ctx_t *ctx, ngx_uint_t state,
     pc = &ctx->request->upstream->peer;
     timeout = ctx->conf->next_timeout;
 
-    if (ctx->descriptor_sent && state != NGX_PEER_NEXT) {
+    if (ctx->descriptor_sent) {
         ctx->copy_left = 1;
     }
 
@@ -189,11 +198,12 @@ ngx_http_fd_pass_event_handler(ngx_event_t *ev)
     } else if (ev->timedout || uc->close) {
 
         if (ngx_http_fd_pass_give_up(uc)) {
+            ctx->gave_up = 1;
             ngx_http_fd_pass_taken(ctx);
 
         } else if (uc->close) {
             ctx->copy_left = ctx->descriptor_sent;
-            ngx_http_fd_pass_close_peer(ctx, 0);
+            ngx_http_fd_pass_close_peer(ctx, NGX_PEER_NEXT);
             ngx_http_finalize_request(r, NGX_HTTP_SERVICE_UNAVAILABLE);
 
         } else {
@@ -249,6 +259,17 @@ ngx_http_fd_pass_send(ngx_http_fd_pass_ctx_t *ctx)
             }
         }
 
+        if (n == NGX_DECLINED) {
+
+            /* a limit of this process's user, whichever the backend */
+
+            ngx_http_fd_pass_close_peer(ctx, NGX_PEER_NEXT);
+            ngx_http_fd_pass_decline(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                     "too many descriptors are on their way: "
+                                     "raise \"worker_rlimit_nofile\"");
+            return;
+        }
+
         if (n == NGX_ERROR) {
             ngx_http_fd_pass_closed_early(ctx);
             return;
@@ -260,6 +281,11 @@ ngx_http_fd_pass_send(ngx_http_fd_pass_ctx_t *ctx)
 
     if (uc->write->timer_set) {
         ngx_del_timer(uc->write);
+    }
+
+    if (ngx_handle_write_event(uc->write, 0) != NGX_OK) {
+        ngx_http_fd_pass_closed_early(ctx);
+        return;
     }
 
     c->log->action = "waiting for the backend to take the client";
@@ -327,12 +353,13 @@ ngx_http_fd_pass_send_descriptor(ngx_connection_t *uc, ngx_buf_t *message,
         return NGX_AGAIN;
     }
 
-    uc->write->error = 1;
+    ngx_log_error(NGX_LOG_ERR, uc->log, err, "sendmsg() failed");
 
-    ngx_log_error(NGX_LOG_ERR, uc->log, err,
-                  err == ETOOMANYREFS
-                  ? "sendmsg() failed: raise \"worker_rlimit_nofile\""
-                  : "sendmsg() failed");
+    if (err == ETOOMANYREFS) {
+        return NGX_DECLINED;
+    }
+
+    uc->write->error = 1;
 
     return NGX_ERROR;
 }
@@ -360,8 +387,7 @@ ngx_http_fd_pass_read_answer(ngx_http_fd_pass_ctx_t *ctx)
     }
 
     if (n == NGX_ERROR || n == 0) {
-        ngx_http_fd_pass_next(ctx, NGX_PEER_FAILED, NGX_HTTP_BAD_GATEWAY,
-                              "the backend closed the connection early");
+        ngx_http_fd_pass_closed_early(ctx);
         return;
     }
 
@@ -373,11 +399,7 @@ ngx_http_fd_pass_read_answer(ngx_http_fd_pass_ctx_t *ctx)
     }
 
     if (answer == NGX_HTTP_FD_PASS_REFUSED) {
-
-        /* over a limit or about to leave: no failure of the backend */
-
-        ngx_http_fd_pass_next(ctx, NGX_PEER_NEXT, NGX_HTTP_BAD_GATEWAY,
-                              "the backend refused the client");
+        ngx_http_fd_pass_refused(ctx);
         return;
     }
 
@@ -390,7 +412,22 @@ ngx_http_fd_pass_read_answer(ngx_http_fd_pass_ctx_t *ctx)
 }
 
 
-/* while it was being sent to; one that refuses need not have read everything, and its byte is still there */
+/* over a limit or about to leave: no failure of the backend, and it has closed its copy */
+
+static void
+ngx_http_fd_pass_refused(ngx_http_fd_pass_ctx_t *ctx)
+{
+    ctx->descriptor_sent = 0;
+
+    ngx_http_fd_pass_next(ctx, NGX_PEER_NEXT, NGX_HTTP_BAD_GATEWAY,
+                          "the backend refused the client");
+}
+
+
+/*
+ * One that refuses need not have read everything, and its byte is still there.  Closing without a word is not counted as a failure
+ * either: a client can bring it about (too many fields, say), and could take all backends out for everybody.
+ */
 
 static void
 ngx_http_fd_pass_closed_early(ngx_http_fd_pass_ctx_t *ctx)
@@ -403,12 +440,11 @@ ngx_http_fd_pass_closed_early(ngx_http_fd_pass_ctx_t *ctx)
     if (recv(uc->fd, &answer, 1, MSG_DONTWAIT) == 1
         && answer == NGX_HTTP_FD_PASS_REFUSED)
     {
-        ngx_http_fd_pass_next(ctx, NGX_PEER_NEXT, NGX_HTTP_BAD_GATEWAY,
-                              "the backend refused the client");
+        ngx_http_fd_pass_refused(ctx);
         return;
     }
 
-    ngx_http_fd_pass_next(ctx, NGX_PEER_FAILED, NGX_HTTP_BAD_GATEWAY,
+    ngx_http_fd_pass_next(ctx, NGX_PEER_NEXT, NGX_HTTP_BAD_GATEWAY,
                           "the backend closed the connection early");
 }
 
@@ -518,7 +554,12 @@ ngx_http_fd_pass_detach(ngx_http_fd_pass_ctx_t *ctx)
     /* the backend holds the socket open: closing a copy of it ends no epoll registration */
 
     if (ngx_del_conn) {
-        ngx_del_conn(c, 0);
+
+        /* with "listen ... deferred" it may never have been needed */
+
+        if (c->read->active || c->write->active) {
+            ngx_del_conn(c, 0);
+        }
 
     } else {
         if (c->read->active) {
@@ -572,13 +613,15 @@ ngx_http_fd_pass_cleanup(void *data)
             && ngx_http_fd_pass_give_up(uc))
         {
             ctx->handover = ctx->kind;
+            ctx->elapsed = ngx_current_msec - ctx->start;
         }
 
         if (ctx->descriptor_sent) {
             ctx->copy_left = 1;
         }
 
-        ngx_http_fd_pass_close_peer(ctx, 0);
+        ngx_http_fd_pass_close_peer(ctx, ctx->handover == NGX_HTTP_FD_PASS_NONE
+                                         ? NGX_PEER_NEXT : 0);
 
         if (ctx->handover != NGX_HTTP_FD_PASS_NONE) {
             ngx_http_fd_pass_detach(ctx);

@@ -101,6 +101,9 @@ typedef struct {
     ngx_buf_t                       *message;
     unsigned                         descriptor_sent:1;
 
+    /* this side reads nothing more of the backend's, and the acknowledgement came all the same */
+    unsigned                         gave_up:1;
+
     /* a backend that did not take the client may still have a copy of it */
     unsigned                         copy_left:1;
 

@@ -41,6 +41,9 @@ ngx_http_fd_pass_start_relay(ngx_http_fd_pass_ctx_t *ctx)
 
     ctx->state = NGX_HTTP_FD_PASS_RELAYING;
 
+    /* a backend that is done while the client still sends is no error */
+    uc->log_error = NGX_ERROR_INFO;
+
     ctx->relay = ngx_create_temp_buf(r->pool, NGX_HTTP_FD_PASS_RELAY_BUFFER);
 
     if (ctx->relay == NULL
@@ -141,6 +144,15 @@ ngx_http_fd_pass_relay_data(ngx_http_fd_pass_ctx_t *ctx)
     uc = ctx->request->upstream->peer.connection;
     b = ctx->relay;
 
+    /* the backend may have changed a flag that both copies share, and one blocking read would stop the worker */
+
+    if (ngx_nonblocking(c->fd) == -1) {
+        ngx_log_error(NGX_LOG_ALERT, c->log, ngx_socket_errno,
+                      ngx_nonblocking_n " failed");
+        ngx_http_fd_pass_finish(ctx);
+        return;
+    }
+
     for (turns = 0; /* void */; turns++) {
 
         while (b->pos < b->last) {
@@ -169,7 +181,7 @@ ngx_http_fd_pass_relay_data(ngx_http_fd_pass_ctx_t *ctx)
 
         if (ctx->client_eof) {
 
-            if (!ctx->eof_sent) {
+            if (!ctx->eof_sent && !ctx->gave_up) {
                 ctx->eof_sent = 1;
 
                 if (shutdown(uc->fd, SHUT_WR) == -1) {
@@ -179,6 +191,10 @@ ngx_http_fd_pass_relay_data(ngx_http_fd_pass_ctx_t *ctx)
             }
 
             /* the answer may still be under way: the backend says when it is done */
+
+            if (ngx_handle_read_event(c->read, NGX_CLOSE_EVENT) != NGX_OK) {
+                ngx_http_fd_pass_finish(ctx);
+            }
 
             return;
         }

@@ -15,6 +15,10 @@ static ngx_int_t ngx_http_fd_pass_init_path(ngx_http_request_t *r,
     ngx_str_t *path);
 
 
+/* nothing of it concerns a handover */
+static ngx_http_upstream_conf_t  ngx_http_fd_pass_upstream_conf;
+
+
 #define ngx_http_fd_pass_is_path(s)                                           \
     ((s)->len > sizeof("unix:/") - 1                                          \
      && ngx_strncmp((s)->data, "unix:/", sizeof("unix:/") - 1) == 0)
@@ -179,6 +183,9 @@ ngx_http_fd_pass_init_peer(ngx_http_fd_pass_ctx_t *ctx)
 
     u = r->upstream;
     ngx_str_set(&u->schema, "fd_pass://");
+
+    /* variables such as $upstream_cache_last_modified look into it */
+    u->conf = &ngx_http_fd_pass_upstream_conf;
 
     uscf = ctx->conf->upstream;
 

@@ -122,8 +122,8 @@ ngx_http_fd_pass_read_decrypted(ngx_http_request_t *r, ngx_uint_t whole_records)
 
 
 /*
- * Makes room behind r->header_in->last.  A new buffer comes from the connection's pool and is large enough to be one of the
- * "large_client_header_buffers": with keep-alive it goes on living as one.
+ * Makes room behind r->header_in->last.  A new buffer is like one of the "large_client_header_buffers", and lives on as one: nginx
+ * frees them between the requests of a connection.
  */
 
 static ngx_int_t
@@ -131,6 +131,8 @@ ngx_http_fd_pass_reserve(ngx_http_request_t *r, size_t room)
 {
     size_t                     used, size;
     ngx_buf_t                 *b, *old;
+    ngx_chain_t               *cl;
+    ngx_http_connection_t     *hc;
     ngx_http_core_srv_conf_t  *cscf;
 
     old = r->header_in;
@@ -148,6 +150,18 @@ ngx_http_fd_pass_reserve(ngx_http_request_t *r, size_t room)
     if (b == NULL) {
         return NGX_ERROR;
     }
+
+    cl = ngx_alloc_chain_link(r->connection->pool);
+    if (cl == NULL) {
+        return NGX_ERROR;
+    }
+
+    hc = r->http_connection;
+
+    cl->buf = b;
+    cl->next = hc->busy;
+    hc->busy = cl;
+    hc->nbusy++;
 
     b->last = ngx_cpymem(b->last, old->pos, used);
 
