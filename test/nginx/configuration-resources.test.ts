@@ -1,4 +1,6 @@
 // What a handover costs nginx and gives back: the counters of stub_status, limit_conn, and a worker that has no connection left.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { nginxWithModule } from '../helpers/nginx.js';
@@ -121,18 +123,19 @@ withNginx('limit_conn does not count a client that a backend has', async (t) => 
   t.is(front.recorder.messages.length, 10);
 });
 
-withNginx('a connection that keepalive holds for proxy_pass is no connection to a backend', async (t) => {
+withNginx('a connection that keepalive holds for proxy_pass is not used for a handover', async (t) => {
   const front = await recordingNginx(t, {
-    http: `upstream shared { server unix:@FOLDER@/origin.sock; keepalive 4; }
-      server { listen unix:@FOLDER@/origin.sock; return 204; }`,
+    http: `upstream shared { server unix:@FOLDER@/origin.sock; keepalive 4; } log_format origin '$connection';
+      server { listen unix:@FOLDER@/origin.sock; access_log @FOLDER@/origin.log origin; return 204; }`,
     server: `location /proxied { proxy_pass http://shared; proxy_http_version 1.1; proxy_set_header Connection ""; }
       location = /status { stub_status; } location / { fd_pass shared; }`,
   });
   t.regex(await exchange(front, get('/proxied', LAST)), /^HTTP\/1\.1 204 /);
-  t.regex(await exchange(front, get('/', LAST)), /^HTTP\/1\.1 500 /);
-  t.regex(front.nginx.errorLog(), /fd_pass answers 500: no connection to a backend could be made/);
-  // It is closed then, and what is listening is asked: nginx itself, which speaks HTTP.
+  // What listens there is nginx itself, which speaks HTTP.
   t.regex(await exchange(front, get('/', LAST)), /^HTTP\/1\.1 502 /);
+  t.regex(front.nginx.errorLog(), /fd_pass answers 502: the backend speaks another protocol/);
+  const connections = readFileSync(join(front.folder, 'origin.log'), 'latin1').trimEnd().split('\n');
+  t.is(new Set(connections).size, 2);
   await assertIdle(front);
 });
 
