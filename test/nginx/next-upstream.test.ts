@@ -28,6 +28,10 @@ const behaviours = {
     offer.drop();
     offer.close(REFUSED);
   },
+  'talks HTTP': (offer: Offer) => {
+    offer.drop();
+    offer.close(0x48);
+  },
   'is silent': () => {},
 } satisfies Record<string, (offer: Offer, name: string) => void>;
 
@@ -211,7 +215,7 @@ withNginx('fd_pass_next_timeout: past it no other backend is asked', async (t) =
   t.deepEqual(await log(2), ['504 a', '000 a, b']);
 });
 
-for (const behaviour of ['closes', 'is silent'] as const) {
+for (const behaviour of ['talks HTTP', 'is silent'] as const) {
   withNginx(
     `max_fails: a backend that ${behaviour} is left alone for fail_timeout, then asked again`,
     async (t) => {
@@ -235,15 +239,26 @@ for (const behaviour of ['closes', 'is silent'] as const) {
   );
 }
 
-withNginx('refusals are no failures: the backend is asked each time', async (t) => {
-  const { ask, log, offered } = await upstream(t, 'server {a} max_fails=1; server {b} backup;', {
-    a: 'refuses',
+withNginx('max_fails: a socket that nobody listens on is left alone', async (t) => {
+  const { ask, log } = await upstream(t, 'server {missing} fail_timeout=60s; server {b} backup;', {
     b: 'serves',
   });
-  t.deepEqual(await times(5, () => ask()), ['b', 'b', 'b', 'b', 'b']);
-  t.is(offered('a'), 5);
-  t.deepEqual(await log(5), Array(5).fill('000 a, b'));
+  t.deepEqual(await times(3, () => ask()), ['b', 'b', 'b']);
+  t.deepEqual(await log(3), ['000 missing, b', '000 b', '000 b']);
 });
+
+// A client can bring both about, with more than the backend takes.
+for (const behaviour of ['refuses', 'closes'] as const) {
+  withNginx(`it is no failure that a backend ${behaviour}: it is asked each time`, async (t) => {
+    const { ask, log, offered } = await upstream(t, 'server {a} max_fails=1; server {b} backup;', {
+      a: behaviour,
+      b: 'serves',
+    });
+    t.deepEqual(await times(5, () => ask()), ['b', 'b', 'b', 'b', 'b']);
+    t.is(offered('a'), 5);
+    t.deepEqual(await log(5), Array(5).fill('000 a, b'));
+  });
+}
 
 withNginx('a refusal is none either while nginx is still sending', async (t) => {
   const { ask, log } = await upstream(t, 'server {a} max_fails=1 fail_timeout=60s; server {b} backup;', {
@@ -260,7 +275,7 @@ withNginx('when all have failed lately, nobody is asked and the client is told a
   const { ask, log, behave, offered } = await upstream(
     t,
     'server {a} fail_timeout=60s; server {b} fail_timeout=60s;',
-    { a: 'closes', b: 'closes' },
+    { a: 'talks HTTP', b: 'talks HTTP' },
   );
   t.is(await ask(), '502');
   behave('a', 'serves');
