@@ -21,7 +21,8 @@ export async function impatientNginx(
   const front = await behindNginx(t, {
     locations: (socket) => `
       client_header_timeout 1s; client_body_timeout 1s; send_timeout 1s; keepalive_timeout 1s;
-      lingering_timeout 1s; lingering_time 1s; fd_pass_send_timeout 1s; fd_pass_idle_timeout 1s;
+      lingering_close always; lingering_timeout 1s; lingering_time 1s; reset_timedout_connection on;
+      fd_pass_send_timeout 1s; fd_pass_idle_timeout 1s;
       ${locations}
       location / { fd_pass unix:${socket}; fd_pass_fallback @relay; }
       location @relay { include /etc/nginx/scgi_params; scgi_pass unix:${socket}; }`,
