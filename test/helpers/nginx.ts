@@ -101,8 +101,9 @@ export async function startNginx(folder: string, http: string, options: NginxOpt
   const { workers = 1, under = [] } = options;
   const file = writeNginxConfig(folder, http, options);
   const log = join(folder, 'error.log');
-  const [command = 'nginx', ...args] = [...under, 'nginx', '-e', log, '-c', file];
-  const child: ChildProcess = spawn(command, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  // It ends with the test process, however that ends.
+  const args = ['--pdeathsig', 'TERM', ...under, 'nginx', '-e', log, '-c', file];
+  const child: ChildProcess = spawn('setpriv', args, { stdio: ['ignore', 'ignore', 'inherit'] });
   const exited = once(child, 'exit');
   const pid = child.pid ?? 0;
   const errorLog = (): string => {

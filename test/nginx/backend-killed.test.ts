@@ -159,6 +159,7 @@ withNginx('closed politely and restarted under load: nothing is lost', async (t)
 });
 
 for (const [way, locations] of Object.entries({
+  'with nothing but its path': (socket: string) => `location / { fd_pass unix:${first(socket)}; }`,
   'with a fallback to the same socket': (socket: string) =>
     `location / { fd_pass unix:${first(socket)}; fd_pass_fallback @relay; }
      location @relay { include /etc/nginx/scgi_params; scgi_pass unix:${first(socket)}; }`,

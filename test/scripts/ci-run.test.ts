@@ -22,7 +22,11 @@ const programs = Array.from(
 );
 
 /** Runs .ci/run where PATH has only `present`, the shell's own tools, and stand-ins of apt-get, sudo and npm that log. */
-function runCi(t: ExecutionContext, present: readonly string[], { npmExitCode = 0 } = {}) {
+function runCi(
+  t: ExecutionContext,
+  present: readonly string[],
+  { npmExitCode = 0, packageQueryExitCode = 0 } = {},
+) {
   const folder = mkdtempSync(join(tmpdir(), 'fdpass-ci-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
   const bin = join(folder, 'bin');
@@ -36,6 +40,7 @@ function runCi(t: ExecutionContext, present: readonly string[], { npmExitCode = 
   for (const name of ['bash', 'dirname', 'readlink', 'env']) symlinkSync(`/usr/bin/${name}`, join(bin, name));
   for (const name of present) standIn(name, 'exit 0');
   standIn('apt-get', `echo "apt-get $*" >> ${log}`);
+  standIn('dpkg-query', `exit ${packageQueryExitCode}`);
   standIn('sudo', '"$@"');
   standIn('npm', `echo "npm $* CI=$CI" >> ${log}; exit ${npmExitCode}`);
   // A Node.js with its headers beside it.
@@ -59,6 +64,14 @@ test('what is missing is installed by its package name, after one apt-get update
   t.deepEqual(log, [
     'apt-get update',
     'apt-get install --yes --no-install-recommends wrk util-linux',
+    'npm test CI=true',
+  ]);
+});
+
+test('a package that is no program is looked for by its name', (t) => {
+  t.deepEqual(runCi(t, programs, { packageQueryExitCode: 1 }).log, [
+    'apt-get update',
+    'apt-get install --yes --no-install-recommends build-essential',
     'npm test CI=true',
   ]);
 });

@@ -15,6 +15,7 @@
 static void ngx_http_fd_pass_connect(ngx_http_fd_pass_ctx_t *ctx);
 static void ngx_http_fd_pass_next(ngx_http_fd_pass_ctx_t *ctx,
     ngx_uint_t state, ngx_int_t status, const char *reason);
+static ngx_uint_t ngx_http_fd_pass_ask_again(ngx_http_fd_pass_ctx_t *ctx);
 static void ngx_http_fd_pass_event_handler(ngx_event_t *ev);
 static void ngx_http_fd_pass_send(ngx_http_fd_pass_ctx_t *ctx);
 static ssize_t ngx_http_fd_pass_send_descriptor(ngx_connection_t *uc,
@@ -158,8 +159,8 @@ ngx_http_fd_pass_next(ngx_http_fd_pass_ctx_t *ctx, ngx_uint_t state,
         ctx->copy_left = 1;
     }
 
-    if (pc->tries == 0
-        || (timeout && ngx_current_msec - pc->start_time >= timeout))
+    if ((pc->tries == 0 && !ngx_http_fd_pass_ask_again(ctx))
+        || (timeout && ngx_current_msec - ctx->start >= timeout))
     {
         ngx_http_fd_pass_decline(ctx, status, reason);
         return;
@@ -169,6 +170,24 @@ ngx_http_fd_pass_next(ngx_http_fd_pass_ctx_t *ctx, ngx_uint_t state,
                   "fd_pass tries the next backend: %s", reason);
 
     ngx_http_fd_pass_connect(ctx);
+}
+
+
+/*
+ * All were tried.  One that refused because it is about to leave may have a successor by now, on the same path: all are asked once
+ * more, unless a number of tries is set.
+ */
+
+static ngx_uint_t
+ngx_http_fd_pass_ask_again(ngx_http_fd_pass_ctx_t *ctx)
+{
+    if (!ctx->refused || ctx->asked_again || ctx->conf->next_tries) {
+        return 0;
+    }
+
+    ctx->asked_again = 1;
+
+    return ngx_http_fd_pass_init_peer(ctx) == NGX_OK;
 }
 
 
@@ -418,6 +437,7 @@ static void
 ngx_http_fd_pass_refused(ngx_http_fd_pass_ctx_t *ctx)
 {
     ctx->descriptor_sent = 0;
+    ctx->refused = 1;
 
     ngx_http_fd_pass_next(ctx, NGX_PEER_NEXT, NGX_HTTP_BAD_GATEWAY,
                           "the backend refused the client");

@@ -104,6 +104,10 @@ typedef struct {
     /* this side reads nothing more of the backend's, and the acknowledgement came all the same */
     unsigned                         gave_up:1;
 
+    /* a backend has refused the client; then all are asked twice */
+    unsigned                         refused:1;
+    unsigned                         asked_again:1;
+
     /* a backend that did not take the client may still have a copy of it */
     unsigned                         copy_left:1;
 

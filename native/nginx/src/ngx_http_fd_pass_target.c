@@ -232,8 +232,6 @@ ngx_http_fd_pass_init_peer(ngx_http_fd_pass_ctx_t *ctx)
 
 ready:
 
-    u->peer.start_time = ngx_current_msec;
-
     if (ctx->conf->next_tries && u->peer.tries > ctx->conf->next_tries) {
         u->peer.tries = ctx->conf->next_tries;
     }
