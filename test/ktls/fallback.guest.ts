@@ -34,6 +34,9 @@ withFront('TLS without the kernel: relayed', async (t) => {
   t.is(JSON.parse(await curl(port, 'TLSv1.3', '/')).handover, 'relay');
 });
 
+/** How often a client is offered to a backend that refuses, if there is no other. */
+const ASKED = 2;
+
 /** A backend that refuses every handover. */
 async function refuser(t: ExecutionContext): Promise<{ path: string; receiver: Receiver }> {
   const folder = mkdtempSync(join(tmpdir(), 'fdpass-refuser-'));
@@ -101,7 +104,7 @@ for (const { version, kind } of VERSIONS) {
       const { port } = await startFront(t, { kernel, pass: `fd_pass unix:${path};` });
       const { received } = await python(port, version, [...steps, ['read_to_end']]);
       t.like(factsIn(received), { handover: 'relay', bytes, sha256: sha256(text) });
-      t.is(receiver.stats().refused, 1);
+      t.is(receiver.stats().refused, ASKED);
     });
   }
 
@@ -153,7 +156,7 @@ for (const { version, kind } of VERSIONS) {
       ]);
       t.regex(received, /"url":"\/refused","handover":"relay"/);
       t.regex(received, new RegExp(`"url":"/taken","handover":"${kind}"`));
-      t.is(receiver.stats().refused, 1);
+      t.is(receiver.stats().refused, ASKED);
     },
   );
 }
