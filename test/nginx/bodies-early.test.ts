@@ -6,7 +6,7 @@ import { type BehindNginx, behindNginx } from '../helpers/behind-nginx.js';
 import { answerDigest, bodyOf, chunked, digestOf } from '../helpers/body-digest.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { nginxWithModule, ownAddress } from '../helpers/nginx.js';
-import { arrivedIn, openClient, unreadBytes } from '../helpers/nginx-client.js';
+import { arrivedIn, openClient, unreadBytes, untilRead } from '../helpers/nginx-client.js';
 import type { RawClient } from '../helpers/raw-client.js';
 import { needs } from '../helpers/requirements.js';
 
@@ -80,6 +80,7 @@ withNginx('the limit counts what came, not what the length announces', async (t)
     front,
     Buffer.concat([headOf(`Content-Length: ${body.length}`), body.subarray(0, LIMIT)]),
   );
+  await untilRead(client);
   await client.send(body.subarray(LIMIT));
   t.like(arrivedIn(await readAnswer(client)), {
     handover: 'full',

@@ -1,6 +1,5 @@
 // Clients that leave before they are done, at every stage and in every way, through a real nginx: the application hears of it,
 // and nobody keeps a descriptor.
-import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import test, { type ExecutionContext } from 'ava';
 import { WebSocketServer } from 'ws';
@@ -26,10 +25,9 @@ const UPGRADE =
 
 /** Ends of a client, by what it does to its connection. */
 const ENDS: Readonly<Record<string, (client: RawClient) => Promise<unknown>>> = {
-  'a reset': async ({ socket }) => {
-    const end = once(socket, 'close');
-    socket.resetAndDestroy();
-    await end;
+  'a reset': (client) => {
+    client.socket.resetAndDestroy();
+    return client.close();
   },
   'a close': (client) => client.close(),
 };

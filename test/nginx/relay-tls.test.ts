@@ -67,7 +67,7 @@ for (const version of VERSIONS) {
     async (t) => {
       const front = await start(t);
       const client = await front.client(version);
-      for (const size of [0, 1, 10, 900, 1024, 5000, 16_000, 17_000, 40_000, 300_000]) {
+      for (const size of [0, 1, 10, 900, 1024, 5000, 16_000, 17_000, 40_000, 300_000, 5_000_000]) {
         const body = bodyOf(size, size);
         await client.send(post(body, `/${size}`));
         const answer = await readAnswer(client);
@@ -143,3 +143,11 @@ withTls(
     t.regex(front.nginx.errorLog(), /fd_pass answers 500: the kernel does not encrypt for this client/);
   },
 );
+
+withTls('a WebSocket upgrade gets 426: the relay cannot carry it', async (t) => {
+  const client = await (await start(t)).client('TLSv1.3');
+  const version = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13';
+  const upgrade = headOf(`${version}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==`, '/', 'GET');
+  t.is((await exchange(client, upgrade.toString())).status, 426);
+  await client.close();
+});
