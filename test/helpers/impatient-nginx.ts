@@ -12,18 +12,17 @@ export interface ImpatientNginx extends BehindNginx {
   letGo(): Promise<void>;
 }
 
-/** @param locations what else goes into the server block */
+/** @param seconds of each timer that begins before the handover: more for a test that is not about them */
 export async function impatientNginx(
   t: ExecutionContext,
   options: BehindNginxOptions = {},
-  locations = '',
+  seconds = NGINX_TIMEOUT_MS / 1000,
 ): Promise<ImpatientNginx> {
   const front = await behindNginx(t, {
     locations: (socket) => `
-      client_header_timeout 1s; client_body_timeout 1s; send_timeout 1s; keepalive_timeout 1s;
+      client_header_timeout ${seconds}s; client_body_timeout ${seconds}s; send_timeout ${seconds}s;
+      keepalive_timeout ${seconds}s; fd_pass_send_timeout ${seconds}s; fd_pass_idle_timeout ${seconds}s;
       lingering_close always; lingering_timeout 1s; lingering_time 1s; reset_timedout_connection on;
-      fd_pass_send_timeout 1s; fd_pass_idle_timeout 1s;
-      ${locations}
       location / { fd_pass unix:${socket}; fd_pass_fallback @relay; }
       location @relay { include /etc/nginx/scgi_params; scgi_pass unix:${socket}; }`,
     ...options,

@@ -53,7 +53,7 @@ async function start(t: ExecutionContext): Promise<Watched> {
     if (request.url === '/large') return response.write(large);
     return response.write('begun');
   };
-  const front = await impatientNginx(t, { handler });
+  const front = await impatientNginx(t, { handler }, 30);
   const sockets = new WebSocketServer({ noServer: true });
   front.server.on('upgrade', (request, socket, head) => {
     watched.begun++;
