@@ -24,9 +24,10 @@ for (const signal of Object.keys(SIGNALS)) {
 /**
  * Resolves to `{ code, output, errors }`; `code` is 1 when a signal ended the child or it could not be started.
  * Output goes to `onOutput` piece by piece, else to our own stdout, else (with `quiet`) only into the result. Errors go to our own
- * stderr; with `quiet` only, with `keepErrors` also, into the result.
+ * stderr; with `quiet` only, with `keepErrors` also, into the result. After `silenceMs` without output the child is ended, with all it has
+ * started.
  */
-function run(command, args, { env, onOutput, quiet, keepErrors }) {
+function run(command, args, { env, onOutput, quiet, keepErrors, silenceMs }) {
   return new Promise((resolve) => {
     const captured = Boolean(onOutput || quiet);
     const child = spawn(command, args, {
@@ -37,8 +38,10 @@ function run(command, args, { env, onOutput, quiet, keepErrors }) {
     });
     running.add(child);
     const result = { code: 1, output: '', errors: '' };
+    const silence = silenceMs && setTimeout(() => endGroup(child.pid), silenceMs);
     if (child.stdout) {
       child.stdout.setEncoding('utf8').on('data', (text) => {
+        if (silence) silence.refresh();
         if (onOutput) onOutput(text);
         else result.output += text;
       });
@@ -50,10 +53,12 @@ function run(command, args, { env, onOutput, quiet, keepErrors }) {
       });
     }
     child.on('error', (error) => {
+      clearTimeout(silence);
       running.delete(child);
       resolve(Object.assign(result, { errors: error.message }));
     });
     child.on('close', (code) => {
+      clearTimeout(silence);
       running.delete(child);
       resolve(Object.assign(result, { code: code === null ? 1 : code }));
     });

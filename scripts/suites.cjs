@@ -10,6 +10,8 @@ const { root } = require('./workspace.cjs');
 const COMPILED = path.join('build', 'test');
 const COVERAGE = path.join('build', 'coverage');
 const AVA = path.join('node_modules', 'ava', 'entrypoints', 'cli.mjs');
+// AVA gives up after a minute, and then sometimes hangs itself (7.0: its TAP reporter fails on a time-out).
+const SILENCE_MS = 150_000;
 const C8 = path.join('node_modules', 'c8', 'bin', 'c8.js');
 
 const allTestFiles = () =>
@@ -44,6 +46,7 @@ async function runSuites({ files, node = process.execPath, env, verbose }) {
     // Newer Node.js reads such a file in the background: a descriptor that comes and goes. No suite leaves the loopback.
     env: Object.assign({ NODE_EXTRA_CA_CERTS: undefined }, env),
     onOutput: (text) => report.push(text),
+    silenceMs: SILENCE_MS,
   });
   return stageReport(report.finish(code));
 }

@@ -66,6 +66,8 @@ test.serial('the path is at no moment more open than its mode', async (t) => {
   t.teardown(() => process.umask(before));
   const path = join(await temporaryFolder(t), 'socket');
   const worker = new Worker(new URL('../helpers/mode-watcher.js', import.meta.url), { workerData: path });
+  // From now on: a worker's last message and its exit may come in one turn.
+  const exited = once(worker, 'exit');
   await once(worker, 'message');
   for (let nth = 0; nth < 300; nth++) {
     const receiver = new Receiver();
@@ -76,7 +78,7 @@ test.serial('the path is at no moment more open than its mode', async (t) => {
   }
   worker.postMessage('report');
   const [modes] = (await once(worker, 'message')) as [number[]];
-  await once(worker, 'exit');
+  await exited;
   t.true(modes.length > 0);
   t.deepEqual(
     modes.filter((mode) => (mode & ~0o600) !== 0),

@@ -252,6 +252,8 @@ test('time-outs that race with acknowledgements: nobody is served twice, nobody 
   const worker = new Worker(new URL('../helpers/counting-receiver.js', import.meta.url), {
     workerData: path,
   });
+  // From now on: a worker's last message and its exit may come in one turn.
+  const exited = once(worker, 'exit');
   await once(worker, 'message');
   const fd = await acceptedFd(t);
   const count = 1000;
@@ -267,7 +269,7 @@ test('time-outs that race with acknowledgements: nobody is served twice, nobody 
   const [{ handovers, errors }] = (await once(worker, 'message')) as [
     { handovers: string[]; errors: Record<string, number> },
   ];
-  await once(worker, 'exit');
+  await exited;
   t.deepEqual(handovers, taken);
   t.is(taken.length + refused.length, count);
   t.deepEqual(Object.keys(errors), refused.length === 0 ? [] : ['FDPASS_ERR_ACK']);
