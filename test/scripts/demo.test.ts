@@ -9,7 +9,6 @@ import { StandInWorkspace } from './stand-in-workspace.js';
 
 // A server of a kind: says how it was started, counts signals, ends with 0 a little after the first.
 const standInServer = `
-console.log(JSON.stringify({ pid: process.pid, args: process.argv.slice(2) }));
 setInterval(() => {}, 1000);
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.on(signal, () => {
@@ -18,6 +17,8 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
     setTimeout(() => process.exit(0), 300);
   });
 }
+// Last: whoever reads it may send a signal at once.
+console.log(JSON.stringify({ pid: process.pid, args: process.argv.slice(2) }));
 `;
 
 function workspaceFor(t: ExecutionContext): StandInWorkspace {
