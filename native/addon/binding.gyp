@@ -28,6 +28,7 @@
         "src/socket_options.cc",
         "src/system_error.cc",
         "src/tcp_socket.cc",
+        "src/tls_records.cc",
         "src/unix_socket.cc"
       ],
       "defines": ["NAPI_VERSION=8", "_GNU_SOURCE"],

@@ -268,6 +268,25 @@ export interface NativeBinding {
     callback: (error: Error | null, bytes: number, wouldBlock: boolean) => void,
   ): void;
 
+  // --- kernel TLS (linux/tls.h). All borrow, none blocks.
+  /**
+   * What the kernel does for a socket in one direction: 1 is TLS_TX (it encrypts), 2 TLS_RX (it decrypts).
+   * @returns `version * 65536 + cipher` (0x0303 is TLS 1.2; ciphers as in linux/tls.h), 0 if it does not
+   */
+  tlsDirection(fd: number, direction: 1 | 2): number;
+  /**
+   * recvmsg with the record's type. `target` must not be empty.
+   * @returns bytes of application data, 0 at the end of the TCP stream, -1 for EAGAIN, and for a record of another type (21 is an
+   *   alert, 22 a handshake message) `-(type * 65536 + length)`, with its bytes in `target`
+   * @throws EBADMSG, EKEYEXPIRED, EINVAL for records that cannot be decrypted
+   */
+  readTlsRecord(fd: number, target: Uint8Array): number;
+  /**
+   * Sends one alert record; `level`: 1 warning, 2 fatal. close_notify is (1, 0).
+   * @returns 2, or -1 for EAGAIN
+   */
+  sendTlsAlert(fd: number, level: 1 | 2, description: number): number;
+
   // --- facts and options. All borrow.
   /** SO_DOMAIN, SO_TYPE, SO_ACCEPTCONN and whether getpeername() answers, as {@link SOCKET_FACT} bits; 0 if it is no socket. */
   inspectSocket(fd: number): number;

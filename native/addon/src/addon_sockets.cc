@@ -10,6 +10,7 @@
 #include "socket_bytes.h"
 #include "system_error.h"
 #include "tcp_socket.h"
+#include "tls_records.h"
 #include "unique_fd.h"
 #include "unix_socket.h"
 
@@ -175,6 +176,31 @@ napi_value JsSendfile(napi_env env, napi_callback_info info) {
   return NothingOrThrow(env, StartSendfile(env, out_fd, in_fd, offset, length, callback));
 }
 
+napi_value JsTlsDirection(napi_env env, napi_callback_info info) {
+  const Arguments args(env, info);
+  int fd, direction;
+  if (!args.Fd(0, &fd) || !args.Int32Between(1, "direction", kTlsTx, kTlsRx, &direction)) return nullptr;
+  return ValueOrThrow(env, TlsDirection(fd, direction));
+}
+
+napi_value JsReadTlsRecord(napi_env env, napi_callback_info info) {
+  const Arguments args(env, info);
+  int fd;
+  Bytes target;
+  if (!args.Fd(0, &fd) || !args.ByteArray(1, "target", 1, &target)) return nullptr;
+  return ValueOrAgain(env, ReadTlsRecord(fd, target.data, target.length));
+}
+
+napi_value JsSendTlsAlert(napi_env env, napi_callback_info info) {
+  const Arguments args(env, info);
+  int fd, level, description;
+  if (!args.Fd(0, &fd) || !args.Int32Between(1, "level", 1, 2, &level) ||
+      !args.Int32Between(2, "description", 0, 255, &description)) {
+    return nullptr;
+  }
+  return ValueOrAgain(env, SendTlsAlert(fd, static_cast<uint8_t>(level), static_cast<uint8_t>(description)));
+}
+
 }  // namespace
 
 bool ExportSockets(napi_env env, napi_value exports) {
@@ -196,7 +222,10 @@ bool ExportSockets(napi_env env, napi_value exports) {
                           {"write", JsWrite},
                           {"sendFds", JsSendFds},
                           {"shutdown", JsShutdown},
-                          {"sendfile", JsSendfile}});
+                          {"sendfile", JsSendfile},
+                          {"tlsDirection", JsTlsDirection},
+                          {"readTlsRecord", JsReadTlsRecord},
+                          {"sendTlsAlert", JsSendTlsAlert}});
 }
 
 }  // namespace fdpass
