@@ -89,7 +89,7 @@ export async function handOver(path: string, options: HandOverOptions = {}): Pro
   const owner = new PassedFd(fd);
   try {
     const headers = scgiHeaders(options);
-    if (kind === 'partial') headers.unshift(['HTTPS', 'on'], ['KTLS_RX', '0']);
+    if (kind === 'partial') headers.unshift(['KTLS_RX', '0']);
     const connection =
       version === 1
         ? await acknowledged(path, headers, options.earlyBytes ?? '', owner.fd)

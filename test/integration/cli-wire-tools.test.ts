@@ -137,7 +137,6 @@ const sent: [title: string, file: (t: ExecutionContext) => string, stdout: RegEx
       messageFile(t, {
         headers: [
           ['FD_PASS_VERSION', '1'],
-          ['HTTPS', 'on'],
           ['KTLS_RX', '0'],
           ['REQUEST_METHOD', 'GET'],
           ['REQUEST_URI', '/half'],

@@ -139,8 +139,7 @@ for (const way of allAppWays) {
     });
     t.deepEqual(await body.json(), {
       ip: '127.0.0.1',
-      // A partial handover comes from a web server that decrypts.
-      protocol: way === 'partial' ? 'https' : 'http',
+      protocol: 'http',
       host: 'example.test:8443',
       hostname: 'example.test',
       port: 8443,

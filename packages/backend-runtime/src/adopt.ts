@@ -1,5 +1,5 @@
 // From a handover to the socket that http.Server gets: full (the descriptor alone), partial (read the UNIX connection, write
-// the descriptor) or relay (the UNIX connection in CGI form). Takes the handover's descriptors on every path.
+// the descriptor) or relay (the UNIX connection in CGI form); under kernel TLS as records. Takes the handover's descriptors on every path.
 import { Socket } from 'node:net';
 import {
   closeHandover,
@@ -9,13 +9,16 @@ import {
   type PassedFd,
   type RelayHandover,
 } from '@fdpass/scgi-fdpass';
+import { CloseNotify } from './close-notify.js';
 import type { ConnectionFacts } from './connection-info.js';
 import { RuntimeError } from './errors.js';
 import { HandoverSocket } from './handover-socket.js';
+import { checkKernelTls } from './kernel-tls.js';
 import { native, type SocketAddress } from './native.js';
 import type { ResolvedOptions } from './options.js';
 import { RelaySocket } from './relay-socket.js';
 import { SplitSocket } from './split-socket.js';
+import { TlsSource } from './tls-source.js';
 
 export interface Adopted {
   readonly socket: HandoverSocket;
@@ -25,15 +28,25 @@ export interface Adopted {
 
 /**
  * Makes the socket; nothing is read from or written to it yet. The socket owns the descriptors.
- * @throws `BKR_ERR_ADOPT`; the descriptors are closed then
+ * @throws `BKR_ERR_ADOPT`, `BKR_ERR_TLS_MISMATCH`; the descriptors are closed then
  */
 export function adopt(handover: Handover, facts: ConnectionFacts, options: ResolvedOptions): Adopted {
   try {
-    if (handover.kind === 'full') return adoptFull(handover, facts, options);
+    if (handover.kind !== 'relay') {
+      checkKernelTls(handover.passedFd.fd, { isEncrypted: facts.isEncrypted, kind: handover.kind });
+    }
+    if (handover.kind === 'full') {
+      return facts.isEncrypted ? adoptFullTls(handover, facts, options) : adoptFull(handover, facts, options);
+    }
     if (handover.kind === 'partial') return adoptPartial(handover, facts, options);
     return adoptRelay(handover, facts, options);
   } catch (cause) {
-    closeHandover(handover);
+    try {
+      closeHandover(handover);
+    } catch {
+      // A descriptor that somebody closed behind its owner's back: the cause says so.
+    }
+    if (cause instanceof RuntimeError) throw cause;
     throw new RuntimeError('BKR_ERR_ADOPT', { cause });
   }
 }
@@ -50,6 +63,41 @@ function adoptFull(handover: FullHandover, facts: ConnectionFacts, options: Reso
   return { socket, writeFd };
 }
 
+/** The kernel decrypts and encrypts; its records that are no data are for this side to read, and to write. */
+function adoptFullTls(handover: FullHandover, facts: ConnectionFacts, options: ResolvedOptions): Adopted {
+  const split = splitOptions(facts, options);
+  const passedFd = aboveStandardStreams(handover.passedFd);
+  tuneTcp(passedFd.fd, options);
+  const writeFd = passedFd.fd;
+  // A descriptor of its own to read: libuv watches each one for one owner only.
+  const reading = passedFd.dup();
+  const events = {
+    onTruncated: () => facts.noteTruncation(),
+    onError: (error: RuntimeError) => socket.onTlsError(error),
+  };
+  let source: TlsSource | undefined;
+  let sink: Socket | undefined;
+  let socket: SplitSocket;
+  try {
+    source = new TlsSource(reading, events, options.highWaterMark);
+    sink = writingSocket(passedFd);
+    socket = new SplitSocket({
+      ...split,
+      source,
+      sink,
+      closeNotify: new CloseNotify(writeFd),
+      isPeerGone: () => false,
+    });
+    applyOptions(socket, options);
+    return { socket, writeFd };
+  } catch (error) {
+    source?.destroy();
+    sink?.destroy();
+    reading.close();
+    throw error;
+  }
+}
+
 function adoptPartial(
   { version, ...handover }: PartialHandover,
   facts: ConnectionFacts,
@@ -62,15 +110,13 @@ function adoptPartial(
   const writeFd = passedFd.fd;
   const sourceFd = connection.fd;
   // Never read: what the client sends there is for the web server to decrypt.
-  const sink = own(
-    passedFd,
-    (fd) => new Socket({ fd, readable: false, writable: true, allowHalfOpen: true }),
-  );
+  const sink = writingSocket(passedFd);
   try {
     const socket = new SplitSocket({
       ...split,
       source: unixSocket(connection),
       sink,
+      closeNotify: facts.isEncrypted ? new CloseNotify(writeFd) : undefined,
       // The public module closes for either end of the client; the answer may still be wanted.
       isPeerGone: () => version === 1 && isPeerGone(sourceFd),
     });
@@ -119,12 +165,15 @@ function isPeerGone(fd: number): boolean {
   }
 }
 
+const writingSocket = (passedFd: PassedFd): Socket =>
+  own(passedFd, (fd) => new Socket({ fd, readable: false, writable: true, allowHalfOpen: true }));
+
 const unixSocket = (connection: PassedFd): Socket =>
   own(connection, (fd) => new Socket({ fd, readable: true, writable: true, allowHalfOpen: true }));
 
 const socketFacts = (facts: ConnectionFacts) => ({
   client: facts.client,
-  encrypted: facts.tls !== undefined,
+  encrypted: facts.isEncrypted,
 });
 
 const bufferSize = ({ highWaterMark }: ResolvedOptions): { highWaterMark?: number } =>

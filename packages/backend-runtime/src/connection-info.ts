@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { isIP, type Socket } from 'node:net';
 import type { Handover, HandoverKind } from '@fdpass/scgi-fdpass';
 import { RuntimeError } from './errors.js';
+import { type KernelCipher, kernelCipher } from './kernel-tls.js';
 import { native, type SocketAddress } from './native.js';
 
 export interface IngressInterface {
@@ -18,6 +19,15 @@ export interface TlsFacts {
   readonly kernelTx: boolean;
   /** The kernel decrypts what we read (kTLS RX); false where the web server decrypts and passes the bytes on. */
   readonly kernelRx: boolean;
+  /** `TLSv1.2` or `TLSv1.3`; undefined in a relay and once the connection is closed. */
+  readonly version: string | undefined;
+  /** The kernel's name of it, e.g. `AES-128-GCM`; undefined as `version` is. */
+  readonly cipher: string | undefined;
+  /**
+   * Whether the client's stream ended without a close_notify: what it sent may have been cut. Known in a full handover only; false
+   * as long as it goes on.
+   */
+  readonly truncated: boolean;
 }
 
 /** Facts of one connection as one request on it sees them. */
@@ -72,11 +82,14 @@ const PROTOCOL_HEADERS = new Set([
 /** What is known of one connection; each fact is read when it is first asked for, and kept. */
 export class ConnectionFacts {
   readonly client: SocketAddress;
-  readonly tls: TlsFacts | undefined;
+  /** The sender's word, which is compared with the kernel's at adoption. */
+  readonly isEncrypted: boolean;
   /** Requests begun on this connection. */
   requestNumber = 0;
   readonly #handover: Handover;
   readonly #descriptor: () => number | undefined;
+  #cipher: KernelCipher | undefined;
+  #isTruncated = false;
   #peer: SocketAddress | undefined;
   #local: SocketAddress | undefined;
   #ingress: IngressInterface | undefined;
@@ -87,7 +100,25 @@ export class ConnectionFacts {
     this.#handover = handover;
     this.#descriptor = descriptor;
     this.client = addressFrom(handover.headers, 'REMOTE_ADDR', 'REMOTE_PORT') ?? UNKNOWN;
-    this.tls = tlsFacts(handover);
+    this.isEncrypted = handover.headers.get('HTTPS')?.toLowerCase() === 'on';
+  }
+
+  get tls(): TlsFacts | undefined {
+    if (!this.isEncrypted) return undefined;
+    const { kind } = this.#handover;
+    this.#cipher ??= kind === 'relay' ? undefined : this.#ask(kernelCipher);
+    return {
+      kernelTx: kind !== 'relay',
+      kernelRx: kind === 'full',
+      version: this.#cipher?.version,
+      cipher: this.#cipher?.cipher,
+      truncated: this.#isTruncated,
+    };
+  }
+
+  /** The client's stream has ended without a close_notify. */
+  noteTruncation(): void {
+    this.#isTruncated = true;
   }
 
   get handover(): HandoverKind {
@@ -185,11 +216,6 @@ export function addressFrom(
     address,
     port: PORT.test(port) && Number(port) <= 0xffff ? Number(port) : 0,
   };
-}
-
-function tlsFacts({ kind, headers }: Handover): TlsFacts | undefined {
-  if (headers.get('HTTPS')?.toLowerCase() !== 'on') return undefined;
-  return { kernelTx: kind !== 'relay', kernelRx: kind === 'full' };
 }
 
 const factsOfSockets = new WeakMap<Socket, ConnectionFacts>();

@@ -50,6 +50,7 @@ export class Connection {
     this.socket = options.socket;
     this.writeFd = options.writeFd;
     this.facts = options.facts;
+    this.socket.onTlsError = (error) => options.onError(error);
     this.socket.hasUnreadRequest = () => this.#hasIgnored || this.#latest?.complete === false;
     if (this.socket instanceof SplitSocket) {
       this.socket.owesAnswer = () => this.#unanswered.size > 0 && this.#latest?.complete === true;

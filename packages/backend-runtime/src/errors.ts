@@ -32,6 +32,27 @@ export const ERRORS = {
     scope: 'connection',
     message: () => 'The passed descriptor could not be made a socket',
   },
+  BKR_ERR_TLS_MISMATCH: {
+    scope: 'connection',
+    message: (said: string, found: string) =>
+      `The sender says that its client is ${said} (HTTPS, KTLS_RX), and the kernel ${found} on its descriptor. The connection was closed`,
+  },
+  BKR_ERR_TLS_HANDSHAKE: {
+    scope: 'connection',
+    message: () =>
+      'The client began another TLS handshake (a KeyUpdate, a renegotiation), which only the web server could answer. Nothing more is ' +
+      'read; the connection ends when its answer is sent',
+  },
+  BKR_ERR_TLS_ALERT: {
+    scope: 'connection',
+    message: (description: number) => `The client ended the connection by TLS alert ${description}`,
+  },
+  BKR_ERR_TLS_RECORD: {
+    scope: 'connection',
+    message: () =>
+      'The kernel could not decrypt what came: a damaged record, or one with keys it does not have. Nothing more is read; the connection ' +
+      'ends when its answer is sent',
+  },
   BKR_ERR_MIDDLEWARE: {
     scope: 'connection',
     message: () => 'A handover middleware failed. The client gets 500',

@@ -1,6 +1,7 @@
 // The socket surface handlers see, whatever the kind of handover: a net.Socket whose remote address is the client the
 // sender names, and that closes so that an early answer reaches a client which is still sending.
 import { Socket, type SocketConstructorOpts } from 'node:net';
+import type { RuntimeError } from './errors.js';
 import type { SocketAddress } from './native.js';
 
 /** What a socket must know about its handover. */
@@ -33,6 +34,9 @@ export class HandoverSocket extends Socket {
   declare server: unknown;
   /** Whether the client may still be sending what nobody will read; asked when the last answer is done. */
   hasUnreadRequest: () => boolean = () => false;
+
+  /** Told when what comes under kernel TLS cannot be read any more, though nobody destroyed the socket. */
+  onTlsError: (error: RuntimeError) => void = () => {};
 
   constructor(facts: SocketFacts, lingering: LingeringLimits, options: SocketConstructorOpts) {
     super({ ...options, allowHalfOpen: true });

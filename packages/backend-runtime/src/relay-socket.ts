@@ -1,10 +1,13 @@
 // The socket of a relay: a plain SCGI connection as an HTTP connection of exactly one request. Its body is CONTENT_LENGTH
 // bytes long, and the answer leaves in CGI form.
+import type { Socket } from 'node:net';
 import { CgiAnswer } from './cgi-answer.js';
 import { RuntimeError } from './errors.js';
 import { SplitSocket, type SplitSocketOptions } from './split-socket.js';
 
-export interface RelaySocketOptions extends Omit<SplitSocketOptions, 'sink'> {
+export interface RelaySocketOptions extends Omit<SplitSocketOptions, 'source' | 'sink'> {
+  /** Read and written. The socket owns it. */
+  source: Socket;
   /** Bytes of the whole request body. */
   contentLength: number;
   /** Bytes of it still to be read from the source. */

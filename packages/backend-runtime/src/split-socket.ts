@@ -1,16 +1,27 @@
-// A socket whose read side and write side are two streams: partial handovers read the UNIX connection and write the
-// client's descriptor; relays read and write the UNIX connection in different forms.
+// A socket whose read side and write side are two streams: partial handovers read the UNIX connection and write the client's
+// descriptor; full ones under kernel TLS read records; relays read and write the UNIX connection in different forms.
 import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import type { CloseNotify } from './close-notify.js';
 import { HandoverSocket, type LingeringLimits, type SocketFacts } from './handover-socket.js';
 import type { SocketAddress } from './native.js';
+
+/** What a socket is read from. */
+export interface Source extends Readable {
+  readonly bytesRead: number;
+  ref(): this;
+  unref(): this;
+}
 
 export interface SplitSocketOptions {
   facts: SocketFacts;
   lingering: LingeringLimits;
   /** Only read. The socket owns it. */
-  source: Socket;
+  source: Source;
   /** Only written; may be the same as `source`. The socket owns it. */
   sink: Socket;
+  /** Under kernel TLS: sent before the write side ends. */
+  closeNotify?: CloseNotify | undefined;
   local: SocketAddress;
   /** Asked at the end of the source: true if its peer is gone altogether, and with it the client. */
   isPeerGone: () => boolean;
@@ -24,8 +35,9 @@ type WriteCallback = (error?: Error | null) => void;
 type Handled = Socket & { readonly _handle?: { readonly writeQueueSize: number } | null };
 
 export class SplitSocket extends HandoverSocket {
-  readonly #source: Socket;
+  readonly #source: Source;
   readonly #sink: Socket;
+  readonly #closeNotify: CloseNotify | undefined;
   readonly #local: SocketAddress;
   #endIsHeld = false;
   /** Bytes that waited in the sink when a timeout was last due. */
@@ -36,10 +48,12 @@ export class SplitSocket extends HandoverSocket {
    */
   owesAnswer: () => boolean = () => false;
 
-  constructor({ facts, lingering, source, sink, local, isPeerGone, highWaterMark }: SplitSocketOptions) {
+  constructor(options: SplitSocketOptions) {
+    const { facts, lingering, source, sink, closeNotify, local, isPeerGone, highWaterMark } = options;
     super(facts, lingering, highWaterMark === undefined ? {} : ({ highWaterMark } as object));
     this.#source = source;
     this.#sink = sink;
+    this.#closeNotify = closeNotify;
     this.#local = local;
     source.on('data', (chunk: Buffer) => {
       this.#refreshTimeout();
@@ -121,10 +135,13 @@ export class SplitSocket extends HandoverSocket {
   }
 
   override _final(callback: WriteCallback): void {
-    this.#sink.end(callback);
+    if (this.#closeNotify === undefined) this.#sink.end(callback);
+    // Everything before is written: the kernel has it.
+    else this.#closeNotify.send(() => this.#sink.end(callback));
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#closeNotify?.cancel();
     this.#source.destroy();
     this.#sink.destroy();
     super._destroy(error, callback);

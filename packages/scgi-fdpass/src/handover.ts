@@ -48,8 +48,11 @@ export type Handover = FullHandover | PartialHandover | RelayHandover;
 
 /** Closes every descriptor of a handover that nobody took. */
 export function closeHandover(handover: Handover): void {
-  if (handover.kind !== 'relay') handover.passedFd.close();
-  if (handover.kind !== 'full') handover.connection.close();
+  try {
+    if (handover.kind !== 'relay') handover.passedFd.close();
+  } finally {
+    if (handover.kind !== 'full') handover.connection.close();
+  }
 }
 
 /** The kind a whole message announces. */

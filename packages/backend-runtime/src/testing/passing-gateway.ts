@@ -95,7 +95,8 @@ export class PassingGateway implements Gateway {
       ...scgiVariables(head, native().peerAddress(client.fd), native().localAddress(client.fd)),
       ...Object.entries(this.#options.variables),
     ];
-    if (this.#options.kind === 'partial') headers.unshift(['HTTPS', 'on'], ['KTLS_RX', '0']);
+    // Without HTTPS: the kernel says that this is no TLS, and the backend asks it.
+    if (this.#options.kind === 'partial') headers.unshift(['KTLS_RX', '0']);
     const connection =
       this.#options.version === 1
         ? await this.#send(headers, early, client)
