@@ -5,9 +5,17 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { connectionInfo, createServer, type HandoverServer } from '@fdpass/backend-runtime';
+import { fileURLToPath } from 'node:url';
+import {
+  connectionInfo,
+  createServer,
+  type HandoverServer,
+  sendFile,
+  type TlsFacts,
+} from '@fdpass/backend-runtime';
 import test, { type ExecutionContext } from 'ava';
 import { WebSocketServer } from 'ws';
 import { openDescriptors } from '../helpers/descriptors.js';
@@ -44,7 +52,8 @@ export interface Facts {
   readonly method: string;
   readonly url: string;
   readonly handover: 'full' | 'partial' | 'relay';
-  readonly tls: { kernelTx: boolean; kernelRx: boolean } | undefined;
+  readonly tls: TlsFacts | undefined;
+  readonly isEncrypted: boolean;
   readonly earlyBytes: number;
   readonly requestNumber: number;
   readonly bytes: number;
@@ -63,6 +72,10 @@ export interface Front extends TlsNginx {
   readonly server: HandoverServer;
   /** How connections of the application ended, in order: `end`, or the code of an error. */
   readonly upgradeEnds: string[];
+  /** Codes of the server's `'handoverError'` and `'clientError'`, in order. */
+  readonly errors: string[];
+  /** Of each connection that was closed: whether the client's side ended without a close_notify. */
+  readonly truncations: (boolean | undefined)[];
 }
 
 export interface FrontOptions extends Partial<Omit<TlsNginxOptions, 'main' | 'http'>> {
@@ -84,6 +97,13 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     Readable.from(download(Number(size))).pipe(response);
     return;
   }
+  const [, untilClose] = /^\/until-close\/(\d+)$/.exec(request.url ?? '') ?? [];
+  if (untilClose !== undefined) {
+    response.removeHeader('Transfer-Encoding');
+    Readable.from(download(Number(untilClose))).pipe(response);
+    return;
+  }
+  if (request.url === '/file') return sendFile(response, fileURLToPath(import.meta.url));
   const hash = createHash('sha256');
   let bytes = 0;
   for await (const chunk of request) {
@@ -91,13 +111,14 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     bytes += chunk.length;
   }
   const { handover, tls, earlyBytes, requestNumber } = connectionInfo(request);
-  const { method, url } = request;
+  const { method, url, socket } = request;
   response.end(
     JSON.stringify({
       method,
       url,
       handover,
       tls,
+      isEncrypted: (socket as Socket & { encrypted?: true }).encrypted === true,
       earlyBytes,
       requestNumber,
       bytes,
@@ -130,6 +151,16 @@ export async function startFront(t: ExecutionContext, options: FrontOptions): Pr
       webSocket.on('error', () => {});
     });
   });
+  const errors: string[] = [];
+  const truncations: Front['truncations'] = [];
+  server.on('handoverError', ({ code }) => errors.push(code));
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    errors.push(error.code ?? error.message);
+    socket.destroy();
+  });
+  server.on('connection', (socket) => {
+    socket.on('close', () => truncations.push(connectionInfo(socket).tls?.truncated));
+  });
   server.listen({ path: app, mode: 0o666 });
   await once(server, 'listening');
   t.teardown(() => closed(server));
@@ -154,5 +185,5 @@ export async function startFront(t: ExecutionContext, options: FrontOptions): Pr
       await until('nginx has closed what it had opened', () => openDescriptors(worker).size === before);
     }
   });
-  return { ...nginx, server, upgradeEnds };
+  return { ...nginx, server, upgradeEnds, errors, truncations };
 }
