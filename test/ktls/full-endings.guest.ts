@@ -1,11 +1,13 @@
 // How a full handover ends under kernel TLS, where nobody but this side reads and writes the client's records: a polite end is none
 // of anybody's errors, a cut one is told apart, and what this side says last is that it is done.
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import test from 'ava';
 import { until } from '../helpers/until.js';
+import { isOtherDebian, webServerCommand } from './nginx-under-test.js';
 import { downloadChunk, type Front, sha256, startFront, VERSIONS, withFront } from './passing-front.js';
 import { curl, python, type Step } from './tls-clients.js';
 
@@ -165,6 +167,19 @@ for (const { version, kind } of VERSIONS) {
       downloaded(bytes),
     );
   });
+
+  if (isOtherDebian) {
+    // Its OpenSSL takes an end without close_notify for an error.
+    withFront(as("the curl of the web server's Debian does so, too"), async (t) => {
+      const { port } = await front(t);
+      const speak = version === 'TLSv1.2' ? ['--tls-max', '1.2'] : ['--tlsv1.3'];
+      const url = `https://127.0.0.1:${port}/until-close/${downloadChunk.length}`;
+      const [program, args] = webServerCommand('curl', ['-sSk', ...speak, url]);
+      const options = { encoding: 'latin1', maxBuffer: 2 ** 24 } as const;
+      const { stdout } = await promisify(execFile)(program, args, options);
+      t.is(sha256(Buffer.from(stdout, 'latin1')), downloaded(downloadChunk.length));
+    });
+  }
 }
 
 const sentFile = fileURLToPath(new URL('./passing-front.js', import.meta.url));

@@ -56,6 +56,7 @@ export interface Facts {
   readonly isEncrypted: boolean;
   readonly earlyBytes: number;
   readonly requestNumber: number;
+  readonly variables: Readonly<Record<string, string>>;
   readonly bytes: number;
   readonly sha256: string;
 }
@@ -103,6 +104,15 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     Readable.from(download(Number(untilClose))).pipe(response);
     return;
   }
+  if (request.url === '/events') {
+    response.setHeader('Content-Type', 'text/event-stream');
+    for (let n = 1; n <= 5; n++) {
+      // Each in a record of its own.
+      await new Promise((written) => response.write(`data: ${n}\n\n`, written));
+    }
+    response.end();
+    return;
+  }
   if (request.url === '/file') return sendFile(response, fileURLToPath(import.meta.url));
   const hash = createHash('sha256');
   let bytes = 0;
@@ -110,7 +120,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     hash.update(chunk);
     bytes += chunk.length;
   }
-  const { handover, tls, earlyBytes, requestNumber } = connectionInfo(request);
+  const { handover, tls, earlyBytes, requestNumber, variables } = connectionInfo(request);
   const { method, url, socket } = request;
   response.end(
     JSON.stringify({
@@ -121,6 +131,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
       isEncrypted: (socket as Socket & { encrypted?: true }).encrypted === true,
       earlyBytes,
       requestNumber,
+      variables,
       bytes,
       sha256: hash.digest('hex'),
     }),

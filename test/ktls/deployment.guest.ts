@@ -1,0 +1,62 @@
+// What people deploy it for: event streams, clients with certificates, and many clients one after the other.
+import { join } from 'node:path';
+import { exchange } from '../helpers/answer-reader.js';
+import { makeClientCertificate } from '../helpers/certificates.js';
+import { openDescriptors } from '../helpers/descriptors.js';
+import { nginxFolder } from '../helpers/nginx.js';
+import { until } from '../helpers/until.js';
+import { startFront, VERSIONS, withFront } from './passing-front.js';
+import { curl, openClient } from './tls-clients.js';
+
+const GET = 'GET / HTTP/1.1\r\nHost: example.test\r\n\r\n';
+const CLIENTS = 1000;
+const AT_A_TIME = 25;
+
+for (const { version, kind } of VERSIONS) {
+  const as = (title: string): string => `${version}, ${kind}: ${title}`;
+  const rx = kind === 'full' ? 1 : 0;
+
+  withFront(as('an event stream'), async (t) => {
+    const { port } = await startFront(t, { kernel: { tx: 1, rx } });
+    const client = await openClient(t, port, version);
+    await client.send(GET.replace('/', '/events'));
+    await client.readUntil('data: 5\n\n');
+    t.is(client.received.match(/data: \d/g)?.length, 5);
+  });
+
+  withFront(as("a client's certificate reaches the application by fd_pass_param"), async (t) => {
+    const folder = nginxFolder();
+    const at = (name: string): string => join(folder, name);
+    await makeClientCertificate(folder, '/CN=a client/O=somebody');
+    const { port } = await startFront(t, {
+      kernel: { tx: 1, rx },
+      server: `ssl_client_certificate ${at('client-ca.pem')}; ssl_verify_client on;
+        fd_pass_param SSL_CLIENT_S_DN $ssl_client_s_dn if_not_empty;`,
+    });
+    const certificate = ['--cert', at('client.pem'), '--key', at('client-key.pem')];
+    const facts = JSON.parse(await curl(port, version, '/', ...certificate));
+    t.is(facts.handover, kind);
+    t.is(facts.variables.SSL_CLIENT_S_DN, 'O=somebody,CN=a client');
+  });
+
+  withFront(as(`${CLIENTS} clients leave no descriptor`), async (t) => {
+    const front = await startFront(t, { kernel: { tx: CLIENTS, rx: rx * CLIENTS } });
+    const before = openDescriptors().size;
+    for (let nth = 0; nth < CLIENTS; nth += AT_A_TIME) {
+      await Promise.all(
+        Array.from({ length: AT_A_TIME }, async (_, n) => {
+          const client = await openClient(t, front.port, version);
+          t.regex((await exchange(client, GET)).body, /"requestNumber":1/);
+          if (n % 2 === 0) await client.close();
+          else client.socket.end();
+        }),
+      );
+    }
+    await until('the application has no connection', () => front.server.stats().connections === 0);
+    await until('no descriptor is left', () => openDescriptors().size <= before);
+    t.deepEqual(
+      front.errors.filter((code) => code.startsWith('BKR_')),
+      [],
+    );
+  });
+}
