@@ -20,9 +20,19 @@ const PACKAGES = [
 ].concat(['dash', 'base-files', 'base-passwd']);
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
-const SOURCES = ['debian trixie', 'debian-security trixie-security']
-  .map((source) => `deb [signed-by=${KEYRING}] http://deb.debian.org/${source} main\n`)
-  .join('');
+
+/** The suites of Debian 13 on the servers that this machine's apt uses. */
+async function sources(): Promise<string> {
+  const { stdout } = await run('apt-get', ['indextargets', '--format', '$(SITE)']);
+  const sites = new Set(String(stdout).split('\n').filter(Boolean));
+  return [...sites]
+    .filter((site) => /\/debian(-security)?\/?$/.test(site))
+    .map((site) => {
+      const suite = site.includes('debian-security') ? 'trixie-security' : 'trixie';
+      return `deb [signed-by=${KEYRING}] ${site} ${suite} main\n`;
+    })
+    .join('');
+}
 
 /** The folder from the cache; downloads it (140 MB) if it is not there. @throws if apt cannot fetch it */
 export async function debian13(): Promise<string> {
@@ -50,7 +60,7 @@ async function fetchArchives(folder: string): Promise<void> {
   for (const part of ['state/lists/partial', 'cache/archives/partial', 'parts']) {
     await mkdir(join(folder, part), { recursive: true });
   }
-  await writeFile(join(folder, 'sources.list'), SOURCES);
+  await writeFile(join(folder, 'sources.list'), await sources());
   await writeFile(join(folder, 'status'), '');
   const settings = {
     'Dir::State': join(folder, 'state'),
