@@ -155,10 +155,6 @@ ngx_http_fd_pass_next(ngx_http_fd_pass_ctx_t *ctx, ngx_uint_t state,
     pc = &ctx->request->upstream->peer;
     timeout = ctx->conf->next_timeout;
 
-    if (ctx->descriptor_sent) {
-        ctx->copy_left = 1;
-    }
-
     if ((pc->tries == 0 && !ngx_http_fd_pass_ask_again(ctx))
         || (timeout && ngx_current_msec - ctx->start >= timeout))
     {
@@ -221,7 +217,6 @@ ngx_http_fd_pass_event_handler(ngx_event_t *ev)
             ngx_http_fd_pass_taken(ctx);
 
         } else if (uc->close) {
-            ctx->copy_left = ctx->descriptor_sent;
             ngx_http_fd_pass_close_peer(ctx, NGX_PEER_NEXT);
             ngx_http_finalize_request(r, NGX_HTTP_SERVICE_UNAVAILABLE);
 
@@ -539,6 +534,10 @@ ngx_http_fd_pass_close_peer(ngx_http_fd_pass_ctx_t *ctx, ngx_uint_t state)
 
     ctx->state = NGX_HTTP_FD_PASS_IDLE;
 
+    if (ctx->descriptor_sent && ctx->handover == NGX_HTTP_FD_PASS_NONE) {
+        ctx->copy_left = 1;
+    }
+
     pc = &ctx->request->upstream->peer;
 
     if (pc->free && pc->sockaddr) {
@@ -634,10 +633,6 @@ ngx_http_fd_pass_cleanup(void *data)
         {
             ctx->handover = ctx->kind;
             ctx->elapsed = ngx_current_msec - ctx->start;
-        }
-
-        if (ctx->descriptor_sent) {
-            ctx->copy_left = 1;
         }
 
         ngx_http_fd_pass_close_peer(ctx, ctx->handover == NGX_HTTP_FD_PASS_NONE

@@ -18,6 +18,8 @@ static void ngx_http_fd_pass_watch_backend(ngx_http_fd_pass_ctx_t *ctx);
 static ngx_uint_t ngx_http_fd_pass_backend_closed(ngx_connection_t *uc);
 static void ngx_http_fd_pass_set_idle_timer(ngx_http_fd_pass_ctx_t *ctx);
 static ngx_msec_t ngx_http_fd_pass_idle_time(ngx_connection_t *c);
+static ngx_int_t ngx_http_fd_pass_tcp_info(ngx_connection_t *c,
+    struct tcp_info *info);
 
 
 /* how often an idle relay without a timeout is looked at */
@@ -247,12 +249,9 @@ wait:
 static ngx_uint_t
 ngx_http_fd_pass_client_reset(ngx_connection_t *c)
 {
-    socklen_t        len;
     struct tcp_info  info;
 
-    len = sizeof(struct tcp_info);
-
-    return getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0
+    return ngx_http_fd_pass_tcp_info(c, &info) == NGX_OK
            && info.tcpi_state == TCP_CLOSE;
 }
 
@@ -336,16 +335,28 @@ ngx_http_fd_pass_set_idle_timer(ngx_http_fd_pass_ctx_t *ctx)
 static ngx_msec_t
 ngx_http_fd_pass_idle_time(ngx_connection_t *c)
 {
-    socklen_t        len;
     struct tcp_info  info;
 
-    len = sizeof(struct tcp_info);
-
-    if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == -1) {
-        ngx_log_error(NGX_LOG_ALERT, c->log, ngx_socket_errno,
-                      "getsockopt(TCP_INFO) failed");
+    if (ngx_http_fd_pass_tcp_info(c, &info) != NGX_OK) {
         return 0;
     }
 
     return ngx_min(info.tcpi_last_data_sent, info.tcpi_last_data_recv);
+}
+
+
+static ngx_int_t
+ngx_http_fd_pass_tcp_info(ngx_connection_t *c, struct tcp_info *info)
+{
+    socklen_t  len;
+
+    len = sizeof(struct tcp_info);
+
+    if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, info, &len) == -1) {
+        ngx_log_error(NGX_LOG_ALERT, c->log, ngx_socket_errno,
+                      "getsockopt(TCP_INFO) failed");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
