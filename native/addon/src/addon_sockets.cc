@@ -120,21 +120,14 @@ napi_value JsAccept(napi_env env, napi_callback_info info) {
   return ValueOrAgain(env, Accept(fd));
 }
 
-napi_value JsPeek(napi_env env, napi_callback_info info) {
-  const Arguments args(env, info);
-  int fd;
-  Bytes target;
-  // With no room the answer 0 would look like the end.
-  if (!args.Fd(0, &fd) || !args.ByteArray(1, "target", 1, &target)) return nullptr;
-  return ValueOrAgain(env, Peek(fd, target.data, target.length));
-}
-
-napi_value JsRead(napi_env env, napi_callback_info info) {
+// A function that fills the caller's bytes. With no room its answer 0 would look like the end.
+template <SysResult (*Function)(int, uint8_t*, size_t)>
+napi_value Into(napi_env env, napi_callback_info info) {
   const Arguments args(env, info);
   int fd;
   Bytes target;
   if (!args.Fd(0, &fd) || !args.ByteArray(1, "target", 1, &target)) return nullptr;
-  return ValueOrAgain(env, Read(fd, target.data, target.length));
+  return ValueOrAgain(env, Function(fd, target.data, target.length));
 }
 
 napi_value JsWrite(napi_env env, napi_callback_info info) {
@@ -183,14 +176,6 @@ napi_value JsTlsDirection(napi_env env, napi_callback_info info) {
   return ValueOrThrow(env, TlsDirection(fd, direction));
 }
 
-napi_value JsReadTlsRecord(napi_env env, napi_callback_info info) {
-  const Arguments args(env, info);
-  int fd;
-  Bytes target;
-  if (!args.Fd(0, &fd) || !args.ByteArray(1, "target", 1, &target)) return nullptr;
-  return ValueOrAgain(env, ReadTlsRecord(fd, target.data, target.length));
-}
-
 napi_value JsSendTlsAlert(napi_env env, napi_callback_info info) {
   const Arguments args(env, info);
   int fd, level, description;
@@ -217,14 +202,14 @@ bool ExportSockets(napi_env env, napi_value exports) {
                           {"withDirectoryLock", JsWithDirectoryLock},
                           {"bindTcp", JsBindTcp},
                           {"accept", JsAccept},
-                          {"peek", JsPeek},
-                          {"read", JsRead},
+                          {"peek", Into<Peek>},
+                          {"read", Into<Read>},
                           {"write", JsWrite},
                           {"sendFds", JsSendFds},
                           {"shutdown", JsShutdown},
                           {"sendfile", JsSendfile},
                           {"tlsDirection", JsTlsDirection},
-                          {"readTlsRecord", JsReadTlsRecord},
+                          {"readTlsRecord", Into<ReadTlsRecord>},
                           {"sendTlsAlert", JsSendTlsAlert}});
 }
 
