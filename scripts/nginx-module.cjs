@@ -13,15 +13,19 @@ const HEADERS = '/usr/share/nginx/src/configure';
 function newestInput() {
   const sources = fs.readdirSync(path.join(FOLDER, 'src')).map((name) => path.join('src', name));
   const files = ['config', 'build.sh'].concat(sources).map((name) => path.join(FOLDER, name));
-  return Math.max(...files.concat(HEADERS).map((file) => fs.statSync(file).ctimeMs));
+  const existing = files.concat(HEADERS).filter((file) => fs.existsSync(file));
+  return Math.max(...existing.map((file) => fs.statSync(file).ctimeMs));
 }
+
+/** Whether `module` was built after the last change of what it is made of. */
+const isCurrent = (module) => fs.existsSync(module) && fs.statSync(module).mtimeMs > newestInput();
 
 /** Builds the module if it is missing or older than what it is made of. Without nginx's headers it does nothing. */
 function buildNginxModule() {
   if (!fs.existsSync(HEADERS)) return;
-  if (fs.existsSync(MODULE) && fs.statSync(MODULE).mtimeMs > newestInput()) return;
+  if (isCurrent(MODULE)) return;
   const { status } = spawnSync(path.join(FOLDER, 'build.sh'), { stdio: 'inherit' });
   if (status !== 0) throw new Failure('The nginx module could not be built: the reason is above.');
 }
 
-module.exports = { buildNginxModule };
+module.exports = { buildNginxModule, isCurrent };

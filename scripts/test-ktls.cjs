@@ -6,6 +6,7 @@ const path = require('node:path');
 const { build } = require('./build.cjs');
 const { run } = require('./child.cjs');
 const { giveUp, runCommand } = require('./command.cjs');
+const { isCurrent } = require('./nginx-module.cjs');
 const { filesUnder } = require('./outputs.cjs');
 const { Tally, stageFailed, stageMissing, stagePassed, stageReport } = require('./tally.cjs');
 const { TapReport } = require('./tap.cjs');
@@ -19,7 +20,6 @@ const GUEST_TIMEOUT_S = 900;
 
 const MODULE = path.join(root, 'native', 'nginx');
 const MODULE_FILE = 'ngx_http_fd_pass_module.so';
-const modified = (file) => fs.statSync(file).mtimeMs;
 
 /** Runs a command in a guest. `options` are of scripts/child.cjs, and `writable` folders. */
 function runGuest(command, options) {
@@ -36,11 +36,9 @@ async function fetchStage(what, found) {
   return stagePassed();
 }
 
-/** Builds the module into `folder` with `build(script)`, if there is none or one of its sources is newer. */
+/** Builds the module into `folder` with `build(script)`, unless there is a current one. */
 async function moduleStage(folder, build) {
-  const built = path.join(folder, MODULE_FILE);
-  const sources = filesUnder(path.join(MODULE, 'src')).concat(path.join(MODULE, 'config'));
-  if (fs.existsSync(built) && sources.every((file) => modified(file) < modified(built))) return stagePassed();
+  if (isCurrent(path.join(folder, MODULE_FILE))) return stagePassed();
   fs.mkdirSync(folder, { recursive: true });
   const { code } = await build(path.join(MODULE, 'build.sh'));
   return code === 0 ? stagePassed() : stageFailed('it could not be built: the reason is above');
