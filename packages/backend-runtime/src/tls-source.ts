@@ -15,7 +15,8 @@ const USER_CANCELED = 90;
 /** What the kernel says of a record it cannot decrypt: damaged, or after a KeyUpdate. */
 const UNREADABLE = new Set(['EBADMSG', 'EKEYEXPIRED', 'EINVAL', 'EMSGSIZE']);
 
-const CHUNK_BYTES = 65_536;
+/** Where every source reads to, one at a time: what it pushes is a copy of just the bytes that came. */
+const readBuffer = Buffer.allocUnsafeSlow(65_536);
 /** Reads in a row before others have their turn. */
 const READS_AT_ONCE = 4;
 /** While a part of a record waits, Linux 6.1 calls the socket readable all the time. */
@@ -77,10 +78,9 @@ export class TlsSource extends Readable {
 
   #onReadable(): void {
     for (let reads = 0; reads < READS_AT_ONCE; reads++) {
-      const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
       let count: number;
       try {
-        count = native().readTlsRecord(this.#passedFd.fd, chunk);
+        count = native().readTlsRecord(this.#passedFd.fd, readBuffer);
       } catch (error) {
         return this.#onReadError(error as NodeJS.ErrnoException);
       }
@@ -94,11 +94,11 @@ export class TlsSource extends Readable {
         return this.#end();
       }
       if (count < 0) {
-        if (this.#onOtherRecord(-count >> RECORD_TYPE_SHIFT, chunk)) continue;
+        if (this.#onOtherRecord(-count >> RECORD_TYPE_SHIFT, readBuffer)) continue;
         return;
       }
       this.bytesRead += count;
-      if (!this.push(chunk.subarray(0, count))) {
+      if (!this.push(Buffer.from(readBuffer.subarray(0, count)))) {
         this.#poller.stop();
         return;
       }
