@@ -1,6 +1,6 @@
 // Which descriptors this process has, and that it has the same ones afterwards: a leak is one that stayed, a double close one
 // that went. Closes nothing itself.
-import { readdirSync, readlinkSync } from 'node:fs';
+import { fstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import type { ExecutionContext, TestFn } from 'ava';
 import { until } from './until.js';
@@ -20,6 +20,16 @@ export function openDescriptors(pid: number | 'self' = 'self'): Descriptors {
     }
   }
   return open;
+}
+
+/** Whether `fd` is a descriptor of this process. */
+export function isOpen(fd: number): boolean {
+  try {
+    fstatSync(fd);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** One line for each descriptor that came, went, or now refers to something else. */

@@ -1,17 +1,10 @@
 // Forgets the owner of a descriptor, and reports what the garbage collector made of it. Needs --expose-gc.
-import { fstatSync, openSync } from 'node:fs';
+import { openSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { PassedFd } from '@fdpass/scgi-fdpass';
+import { isOpen } from './descriptors.js';
 
 const open = (): number => openSync('/dev/null', 'r');
-const isOpen = (fd: number): boolean => {
-  try {
-    fstatSync(fd);
-    return true;
-  } catch {
-    return false;
-  }
-};
 
 const warnings: NodeJS.ErrnoException[] = [];
 process.on('warning', (warning) => warnings.push(warning));

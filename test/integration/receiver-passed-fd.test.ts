@@ -1,24 +1,15 @@
 // The owner of a passed descriptor: exactly one way out of it, and none that loses or closes twice.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, fstatSync, openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { PassedFd } from '@fdpass/scgi-fdpass';
 import test from 'ava';
 import { loadNative } from '#native/index.js';
-import { guardDescriptors } from '../helpers/descriptors.js';
+import { guardDescriptors, isOpen } from '../helpers/descriptors.js';
 
 const native = loadNative();
 guardDescriptors(test);
-
-const isOpen = (fd: number): boolean => {
-  try {
-    fstatSync(fd);
-    return true;
-  } catch {
-    return false;
-  }
-};
 
 // Serial: a number that was closed must not be somebody else's a moment later.
 const open = (): number => openSync('/dev/null', 'r');
