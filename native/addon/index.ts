@@ -55,11 +55,11 @@ export const SOCKET_FACT = {
 
 /** What {@link FdListener} is given. All bounds are required: defaults are the receiver's business. */
 export interface FdListenerOptions {
-  /** Most records in one batch, and most connections accepted in one wake-up: 1 to 4096. */
+  /** Most records in one batch, and most connections accepted in one wake-up: 1 to 4096. A channel may have several of them. */
   maxBatch: number;
-  /** Milliseconds from accept to `close` or `detach` of a connection, from 1. */
+  /** Milliseconds from accept to `close`, `detach` or `keep` of a connection, and from `expectMessage` on a channel; from 1. */
   messageTimeoutMs: number;
-  /** Accepted connections that wait for their message, from 1; at this number accepting pauses. */
+  /** Accepted connections that wait for their message, from 1; at this number accepting pauses. Channels do not count. */
   maxPendingConnections: number;
   /**
    * Descriptors kept free under the soft RLIMIT_NOFILE (at most half of it); with fewer, accepting pauses. Receiving pauses when
@@ -71,8 +71,10 @@ export interface FdListenerOptions {
 /** Counters of one {@link FdListener}, since its creation. */
 export interface FdListenerStats {
   accepted: number;
-  /** Connections accepted and not yet closed or detached. */
+  /** Connections accepted and not yet closed, detached or kept. */
   pending: number;
+  /** Kept, and not yet closed or detached. */
+  channels: number;
   /** How often accepting or receiving paused for lack of descriptors (EMFILE, ENFILE, headroom). */
   descriptorPauses: number;
   /** How often accepting paused because `maxPendingConnections` was reached. */
@@ -114,10 +116,31 @@ export interface FdListener {
    * @returns the descriptor, or a negative errno if the reply could not be sent (then the connection is closed).
    */
   detachConnection(connection: number, reply?: number): number;
+  /**
+   * Makes a connection a channel, on which many messages come: it has no deadline from now on, does not count as pending, and one
+   * batch may have several records of it, in their order. Again: the message that was expected is there. Idempotent.
+   * @returns 0 or EBADF
+   */
+  keepConnection(connection: number): number;
+  /**
+   * The deadline of a message that has begun on a channel: `messageTimeoutMs` from now.
+   * @returns 0 or EBADF
+   */
+  expectMessage(connection: number): number;
+  /**
+   * SHUT_RD: what has arrived is reported, then the end. The sender can send nothing more, and still read its answers.
+   * @returns 0 or EBADF
+   */
+  endReceiving(connection: number): number;
+  /**
+   * Sends the first `count` (1 to 64) of `answers` in one send(2), without blocking: all of them, or none. The connection stays.
+   * @returns 0, or the positive errno
+   */
+  answer(connection: number, answers: Uint8Array, count: number): number;
   stats(): FdListenerStats;
   ref(): void;
   unref(): void;
-  /** Closes the listening descriptor and every pending connection. Idempotent. */
+  /** Closes the listening descriptor, every pending connection and every channel. Idempotent. */
   close(): void;
 }
 
@@ -138,6 +161,36 @@ export interface FdPoller {
   ref(): void;
   unref(): void;
   /** Ends polling and frees the poller; the descriptor stays the caller's. Idempotent. */
+  close(): void;
+}
+
+/** Positions inside one record of a {@link ParkingListener}; a record is `PARKING.STRIDE` 32-bit integers. */
+export const PARKING = { FD: 0, EVENT: 1, OFFSET: 2, LENGTH: 3, STRIDE: 4 } as const;
+
+/** What `PARKING.EVENT` says. */
+export const PARKING_EVENT = {
+  /** The client has sent something, which is in the bytes. It stays parked, without a deadline. */
+  READ: 1,
+  /** The client closed its end, or the socket failed. It has left. */
+  ENDED: 2,
+  /** It was parked for as long as it might. It has left. */
+  EXPIRED: 3,
+} as const;
+
+/** Called once per wake-up: `bytes` holds what all of them have sent, `records` says whose is what. */
+export type ParkingListener = (bytes: Buffer, records: Int32Array) => void;
+
+/**
+ * Clients that wait for nothing but their next request, at some hundred bytes each, on the environment's own loop. Borrows their
+ * descriptors: one that is closed must be unparked before. While it is not empty it keeps the process alive.
+ */
+export interface ParkingLot {
+  /** @param timeoutMs from now on, 0: for ever; of one that is parked already it is set anew */
+  park(fd: number, timeoutMs: number): void;
+  /** @returns false if it is not parked (any more) */
+  unpark(fd: number): boolean;
+  size(): number;
+  /** Forgets all of them. Idempotent. */
   close(): void;
 }
 
@@ -200,6 +253,8 @@ export interface NativeBinding {
     callback: PollCallback,
   ) => FdPoller;
 
+  readonly ParkingLot: new (onEvents: ParkingListener) => ParkingLot;
+
   // --- ownership
   /**
    * Puts a descriptor the caller owns into the addon's registry: it is closed when this environment ends (a worker thread that is
@@ -247,6 +302,12 @@ export interface NativeBinding {
   /** send(MSG_NOSIGNAL). @returns bytes written, -1 for EAGAIN. */
   write(fd: number, bytes: Uint8Array): number;
   /**
+   * One sendmsg of `head` (as UTF-8) and `body`.
+   * @param endFollows SHUT_WR behind it, if all of it is taken: the kernel sends that in one segment with the last bytes (MSG_MORE)
+   * @returns how many bytes were not taken: 0 is all of it; more, because the socket is full or has failed
+   */
+  sendAnswer(fd: number, endFollows: boolean, head: string, body?: Uint8Array): number;
+  /**
    * One sendmsg with `fds` (1 or 2) in SCM_RIGHTS; borrows them. `bytes` must not be empty: descriptors travel with the first one.
    * @returns bytes written (may be short: the rest is written without `fds`), -1 for EAGAIN.
    * @throws ENOTSUP on a socket that is not AF_UNIX
@@ -255,9 +316,10 @@ export interface NativeBinding {
   /** `how`: 0 SHUT_RD, 1 SHUT_WR, 2 SHUT_RDWR. ENOTCONN is not an error. */
   shutdown(fd: number, how: 0 | 1 | 2): void;
   /**
-   * sendfile(2) from `inFd` at `offset` to `outFd`, up to `length` bytes, in the thread pool; stops early at EAGAIN.
-   * Borrows both and makes `outFd` nonblocking; it works on duplicates, so a descriptor that is closed too early does no harm. A
-   * client that reads as fast as the file comes occupies a thread of the pool for all of `length`. `error` is a system error.
+   * sendfile(2) from `inFd` at `offset` to `outFd`, up to `length` bytes, in the thread pool. Stops early at EAGAIN, unless there is room
+   * again within 1 ms (for 5 ms in all, and one job of the process at a time), and at the end of its turn: after 10 ms, or after 4 MiB
+   * while other jobs want a thread; then nothing tells but the bytes sent. Borrows both and makes `outFd` nonblocking; it works on
+   * duplicates, so a descriptor that is closed too early does no harm. `error` is a system error.
    * @param callback gets the bytes sent and whether it stopped because the socket is full.
    */
   sendfile(
@@ -278,7 +340,7 @@ export interface NativeBinding {
    * recvmsg with the record's type. `target` must not be empty.
    * @returns bytes of application data, 0 at the end of the TCP stream, -1 for EAGAIN, and for a record of another type (21 is an
    *   alert, 22 a handshake message) `-(type * 65536 + length)`, with its bytes in `target`
-   * @throws EBADMSG, EKEYEXPIRED, EINVAL for records that cannot be decrypted
+   * @throws EBADMSG, EKEYEXPIRED, EINVAL for records that cannot be decrypted; writing goes on as before
    */
   readTlsRecord(fd: number, target: Uint8Array): number;
   /**

@@ -28,6 +28,7 @@ const rightArguments: Record<string, readonly unknown[]> = {
   peek: [1_000_000, bytes],
   read: [1_000_000, bytes],
   write: [1_000_000, bytes],
+  sendAnswer: [1_000_000, false, 'head'],
   sendFds: [1_000_000, bytes, [1]],
   tlsDirection: [1_000_000, 1],
   readTlsRecord: [1_000_000, bytes],
@@ -103,14 +104,15 @@ for (const [name, right] of Object.entries(rightArguments)) {
 
 test('every function of the binding is in this table, or takes no arguments', (t) => {
   const without = ['registeredFdCount', 'socketpair', 'interfaces', 'descriptorLimits'];
-  const classes = ['FdListener', 'FdPoller'];
+  const classes = ['FdListener', 'FdPoller', 'ParkingLot'];
   const known = [...Object.keys(rightArguments), ...without, ...classes, 'constants'];
   t.deepEqual(Object.keys(native).sort(), known.sort());
 });
 
 test('a descriptor that is not open is EBADF everywhere', (t) => {
   for (const [name, right] of Object.entries(rightArguments)) {
-    if (right[0] !== 1_000_000 || name === 'takeFd') continue;
+    // An answer is not sent, and the next call on the socket says why.
+    if (right[0] !== 1_000_000 || name === 'takeFd' || name === 'sendAnswer') continue;
     for (const fd of [1_000_000, -1, 2 ** 31 - 1, -(2 ** 31)]) {
       t.throws(() => functions[name]!(...right.with(0, fd)), { code: 'EBADF' }, `${name}(${fd})`);
     }
@@ -143,6 +145,19 @@ test('bytes whose memory was transferred away are empty, not a crash', (t) => {
   native.closeFd(right);
 });
 
+test('the body of an answer may be left out, and is nothing but bytes', (t) => {
+  const [left, right] = native.socketpair();
+  t.is(native.sendAnswer(left, false, 'head'), 0);
+  t.is(native.sendAnswer(left, false, 'head', undefined), 0);
+  for (const wrong of [null, true, 1, 'body', [1], ...wrongValues.filter((value) => value !== undefined)]) {
+    t.throws(() => functions.sendAnswer!(left, false, 'head', wrong), { code: 'ERR_INVALID_ARG_TYPE' });
+  }
+  for (const fd of [1_000_000, -1, 2 ** 31 - 1, -(2 ** 31)])
+    t.is(native.sendAnswer(fd, false, 'head', bytes), 5);
+  native.closeFd(left);
+  native.closeFd(right);
+});
+
 test('an array of descriptors that throws when it is read throws that', (t) => {
   const array = [1];
   Object.defineProperty(array, 0, {
@@ -159,6 +174,29 @@ test('an array of descriptors that throws when it is read throws that', (t) => {
 
 const listenerClass = native.FdListener as unknown as { new (...args: unknown[]): unknown } & Callable;
 const pollerClass = native.FdPoller as unknown as { new (...args: unknown[]): unknown } & Callable;
+const lotClass = native.ParkingLot as unknown as { new (...args: unknown[]): unknown } & Callable;
+
+test('a lot checks its listener, descriptors and times', (t) => {
+  for (const wrong of wrongValues) {
+    if (typeof wrong !== 'function') t.throws(() => new lotClass(wrong), { code: 'ERR_INVALID_ARG_TYPE' });
+  }
+  const lot = new native.ParkingLot(nothing);
+  const [left, right] = native.socketpair();
+  for (const wrong of wrongValues) {
+    t.throws(() => (lot.park as Callable)(wrong, 0), { code: 'ERR_INVALID_ARG_TYPE' });
+    t.throws(() => (lot.park as Callable)(left, wrong), { code: 'ERR_INVALID_ARG_TYPE' });
+    t.throws(() => (lot.unpark as Callable)(wrong), { code: 'ERR_INVALID_ARG_TYPE' });
+  }
+  for (const wrong of [-1, 2 ** 31, 0.5, Number.NaN]) {
+    t.throws(() => lot.park(left, wrong), { code: 'ERR_OUT_OF_RANGE' });
+  }
+  for (const fd of [1_000_000, -1]) t.throws(() => lot.park(fd, 0), { code: 'EBADF' });
+  t.false(lot.unpark(1_000_000));
+  t.is(lot.size(), 0);
+  lot.close();
+  native.closeFd(left);
+  native.closeFd(right);
+});
 
 test('options of a listener are checked one by one', (t) => {
   for (const name of Object.keys(roomyOptions)) {
@@ -191,10 +229,15 @@ test('options of a listener are checked one by one', (t) => {
 test('classes need new, methods need an object of their class', (t) => {
   t.throws(() => listenerClass(0, roomyOptions, nothing), { instanceOf: TypeError });
   t.throws(() => pollerClass(0, nothing), { instanceOf: TypeError });
+  t.throws(() => lotClass(nothing), { instanceOf: TypeError });
   const [left, right] = native.socketpair();
   const poller = new native.FdPoller(left, nothing);
-  const methods = { ...methodsOf(native.FdListener), ...methodsOf(native.FdPoller) };
-  t.true(Object.keys(methods).length >= 9);
+  const methods = {
+    ...methodsOf(native.FdListener),
+    ...methodsOf(native.FdPoller),
+    ...methodsOf(native.ParkingLot),
+  };
+  t.true(Object.keys(methods).length >= 12);
   for (const [name, method] of Object.entries(methods)) {
     for (const self of [
       undefined,
@@ -207,8 +250,10 @@ test('classes need new, methods need an object of their class', (t) => {
       t.throws(() => Reflect.apply(method, self, [1]), { instanceOf: TypeError }, name);
     }
   }
-  for (const method of Object.values(methodsOf(native.FdListener))) {
-    t.throws(() => Reflect.apply(method, poller, [1]), { instanceOf: TypeError });
+  for (const owner of [native.FdListener, native.ParkingLot]) {
+    for (const method of Object.values(methodsOf(owner))) {
+      t.throws(() => Reflect.apply(method, poller, [1]), { instanceOf: TypeError });
+    }
   }
   t.throws(() => poller.start(0), { instanceOf: RangeError });
   t.throws(() => poller.start(8), { instanceOf: RangeError });

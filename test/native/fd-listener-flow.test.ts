@@ -35,6 +35,7 @@ test.serial('200 waiting connections come in batches of at most 64, each with it
   t.deepEqual(listening.listener.stats(), {
     accepted: 200,
     pending: 0,
+    channels: 0,
     descriptorPauses: 0,
     pendingPauses: 0,
   });
@@ -159,6 +160,17 @@ test.serial('what came in time counts, also if the event loop was busy past the 
     listening.parts.map(({ bytes, flags }) => ({ bytes, flags })),
     [{ bytes: 'in time', flags: [] }],
   );
+});
+
+test.serial('a sender whose next byte is always there already is late all the same', async (t) => {
+  const listening = await openListener(t, { messageTimeoutMs: 30 }, () => {
+    sender.send('.');
+  });
+  listening.listener.start();
+  const sender = listening.connect();
+  sender.send('.');
+  await until('it is late', () => listening.parts.some(({ flags }) => flags.includes('TIMEOUT')));
+  t.true(listening.parts.length > 1);
 });
 
 test.serial('a sender that trickles bytes past its deadline is late all the same', async (t) => {
@@ -300,6 +312,7 @@ test.serial(
     t.deepEqual(listening.listener.stats(), {
       accepted: 2,
       pending: 0,
+      channels: 0,
       descriptorPauses: 0,
       pendingPauses: 0,
     });

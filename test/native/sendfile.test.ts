@@ -108,6 +108,20 @@ test.serial('stops at a full socket, says how far it came, and goes on from ther
   t.true(Buffer.concat(received).equals(content));
 });
 
+test.serial('a job gives way after 4 MiB while others want a thread of the pool', async (t) => {
+  const turn = 4 * 1024 * 1024;
+  const inFd = await file(t, Buffer.alloc(4 * turn));
+  // Nothing fills up /dev/null, and sendfile(2) writes to it as to a socket. There are more jobs than threads.
+  const sinks = Array.from({ length: 8 }, () => openSync('/dev/null', 'w'));
+  t.teardown(() => {
+    for (const fd of sinks) closeSync(fd);
+  });
+  const outcomes = await Promise.all(sinks.map((sink) => sendfile(sink, inFd, 0, 4 * turn)));
+  t.true(outcomes.every(({ error, bytes, wouldBlock }) => error === null && bytes > 0 && !wouldBlock));
+  // The last ones may have been alone at their end.
+  t.true(outcomes.filter(({ bytes }) => bytes <= turn).length >= 4, `${outcomes.map(({ bytes }) => bytes)}`);
+});
+
 test.serial('a blocking socket is made nonblocking: no thread waits for a client', async (t) => {
   const inFd = await file(t, pattern(5_000_000));
   // A socket from another program may block; python3 makes one.

@@ -107,6 +107,21 @@ test.serial('terminated while it holds what it never took: closed', async (t) =>
   await assertSameDescriptors(t, before);
 });
 
+test.serial('terminated with channels and messages on them: all of it is closed', async (t) => {
+  const [passed] = pair(t);
+  const before = openDescriptors();
+  const { worker, path, flag } = await startWorker(t, 'keep');
+  const senders = Array.from({ length: 5 }, () => connect(t, path));
+  for (const sender of senders) sender.send('x', passed);
+  await until('all are channels', () => flag() === 5);
+  for (const sender of senders) for (let nth = 0; nth < 3; nth++) sender.send('y', passed);
+  await until('more has come on them', () => flag() === 20);
+  await worker.terminate();
+  t.true(senders.every((sender) => sender.reply() === undefined));
+  for (const sender of senders) sender.close();
+  await assertSameDescriptors(t, before);
+});
+
 test.serial(
   'terminated while sendfile runs: its duplicates are closed, the borrowed ones are not',
   async (t) => {

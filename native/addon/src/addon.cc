@@ -86,8 +86,8 @@ bool ExportClass(napi_env env, napi_value exports, const char* name, napi_callba
 NAPI_MODULE_INIT() {
   using namespace fdpass;
   if (Environment::Create(env) == nullptr) return nullptr;
-  if (!ExportFdListener(env, exports) || !ExportFdPoller(env, exports) || !ExportSockets(env, exports) ||
-      !ExportFacts(env, exports) || !ExportConstants(env, exports)) {
+  if (!ExportFdListener(env, exports) || !ExportFdPoller(env, exports) || !ExportParkingLot(env, exports) ||
+      !ExportSockets(env, exports) || !ExportFacts(env, exports) || !ExportConstants(env, exports)) {
     return nullptr;
   }
   return exports;

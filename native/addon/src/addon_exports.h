@@ -12,6 +12,7 @@ bool ExportSockets(napi_env env, napi_value exports);
 bool ExportFacts(napi_env env, napi_value exports);
 bool ExportFdListener(napi_env env, napi_value exports);
 bool ExportFdPoller(napi_env env, napi_value exports);
+bool ExportParkingLot(napi_env env, napi_value exports);
 
 struct Export {
   const char* name;

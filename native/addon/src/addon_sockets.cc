@@ -3,6 +3,7 @@
 
 #include "addon_exports.h"
 #include "ancillary.h"
+#include "answer.h"
 #include "arguments.h"
 #include "directory_lock.h"
 #include "environment.h"
@@ -138,6 +139,17 @@ napi_value JsWrite(napi_env env, napi_callback_info info) {
   return ValueOrAgain(env, Write(fd, bytes.data, bytes.length));
 }
 
+// The head comes as a string: most answers are one, and making a Buffer of each would cost more than sending it.
+napi_value JsSendAnswer(napi_env env, napi_callback_info info) {
+  const Arguments args(env, info);
+  int fd;
+  Bytes head, body;
+  bool end_follows;
+  if (!args.Fd(0, &fd) || !args.Boolean(1, "endFollows", &end_follows) || !args.Text(2, "head", &head)) return nullptr;
+  if (args.Has(3) && !args.ByteArray(3, "body", 0, &body)) return nullptr;
+  return ValueOrThrow(env, SendAnswer(fd, head, body, end_follows));
+}
+
 napi_value JsSendFds(napi_env env, napi_callback_info info) {
   const Arguments args(env, info);
   int fd;
@@ -205,6 +217,7 @@ bool ExportSockets(napi_env env, napi_value exports) {
                           {"peek", Into<Peek>},
                           {"read", Into<Read>},
                           {"write", JsWrite},
+                          {"sendAnswer", JsSendAnswer},
                           {"sendFds", JsSendFds},
                           {"shutdown", JsShutdown},
                           {"sendfile", JsSendfile},

@@ -1,12 +1,16 @@
 // Argument checks in the manner of Node.js: ERR_INVALID_ARG_TYPE and ERR_OUT_OF_RANGE, the argument named.
 #include "arguments.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
 namespace fdpass {
 namespace {
 
+constexpr size_t kTextBytes = 64 * 1024;
+// What an unusually long text made of the memory for it is given back with the next one.
+constexpr size_t kKeptTextBytes = 1024 * 1024;
 constexpr double kMaxSafeInteger = 9007199254740991.0;
 
 }  // namespace
@@ -81,6 +85,29 @@ bool Arguments::String(size_t index, const char* name, std::string* out) const {
   }
   out->resize(length);
   return true;
+}
+
+bool Arguments::Text(size_t index, const char* name, Bytes* out) const {
+  static thread_local std::vector<char> memory(kTextBytes);
+  if (memory.size() > kKeptTextBytes) std::vector<char>(kTextBytes).swap(memory);
+  size_t length;
+  if (napi_get_value_string_utf8(env_, values_[index], memory.data(), memory.size(), &length) != napi_ok) {
+    return WrongType(name, "a string");
+  }
+  // It may have been cut: a character has up to four bytes, and one byte is for the NUL behind it.
+  if (length + 5 > memory.size()) {
+    size_t whole;
+    napi_get_value_string_utf8(env_, values_[index], nullptr, 0, &whole);
+    memory.resize(std::max(memory.size(), whole + 1));
+    napi_get_value_string_utf8(env_, values_[index], memory.data(), memory.size(), &length);
+  }
+  out->data = reinterpret_cast<uint8_t*>(memory.data());
+  out->length = length;
+  return true;
+}
+
+bool Arguments::Boolean(size_t index, const char* name, bool* out) const {
+  return napi_get_value_bool(env_, values_[index], out) == napi_ok || WrongType(name, "a boolean");
 }
 
 bool Arguments::ByteArray(size_t index, const char* name, size_t least, Bytes* out) const {

@@ -35,6 +35,9 @@ class Arguments {
   // A safe integer, not negative.
   bool Size(size_t index, const char* name, uint64_t* out) const;
   bool String(size_t index, const char* name, std::string* out) const;
+  // A string as UTF-8, in memory of the addon's own that the next call of this function in the same thread writes to.
+  bool Text(size_t index, const char* name, Bytes* out) const;
+  bool Boolean(size_t index, const char* name, bool* out) const;
   // `least`: 1 where an empty array would make the answer ambiguous.
   bool ByteArray(size_t index, const char* name, size_t least, Bytes* out) const;
   bool Fds(size_t index, const char* name, size_t least, size_t most, std::vector<int>* out) const;

@@ -26,10 +26,12 @@ void FdListener::OnReadable(uv_poll_t* handle, int status, int) {
     if (key == kListeningKey) {
       acceptable = true;
     } else if (Connection* connection = self->connections_.Find(static_cast<int32_t>(key))) {
-      self->Receive(*connection);
+      if (self->Receive(*connection) && connection->channel) self->more_.push_back(connection);
     }
   }
+  // Each connection had its turn: busy channels keep nobody from being accepted.
   if (acceptable) self->Accept();
+  self->ReceiveMore();
   self->Deliver();
 }
 
@@ -71,26 +73,24 @@ void FdListener::Accept() {
     const int number = fd.Get();
     room_.Took(number);
     stats_.accepted++;
-    Connection& connection =
-        connections_.Add(std::move(fd), ReadPeer(number),
-                         uv_now(environment().loop()) + static_cast<uint64_t>(options_.message_timeout_ms));
+    Connection& connection = connections_.Add(std::move(fd), ReadPeer(number), MessageDeadline());
     // The message is often there already; if not, the connection waits for its own readiness.
     Receive(connection);
-    if (connections_.size() >= static_cast<size_t>(options_.max_pending)) SetReason(kPending, true);
+    if (connections_.pending() >= static_cast<size_t>(options_.max_pending)) SetReason(kPending, true);
     if (room_.IsTight(number)) SetReason(kDescriptors, true);
   }
 }
 
-void FdListener::Receive(Connection& connection) {
+bool FdListener::Receive(Connection& connection) {
   if (!room_.ForMessage()) {
     Arm(connection);
     StopReading();
-    return;
+    return false;
   }
   Received received = ReceiveMessage(connection.fd.Get(), batch_.Room(), Batch::kReadBytes);
   if (received.error == EAGAIN) {
     Arm(connection);
-    return;
+    return false;
   }
   Record record;
   record.connection = connection.id;
@@ -110,9 +110,20 @@ void FdListener::Receive(Connection& connection) {
   record.uid = static_cast<int32_t>(connection.peer.uid);
   record.gid = static_cast<int32_t>(connection.peer.gid);
   batch_.Add(record);
-  if (received.bytes <= 0) {
-    connection.ended = true;
-    Disarm(connection);
+  if (received.bytes > 0) return true;
+  connection.ended = true;
+  Disarm(connection);
+  return false;
+}
+
+// One part of each in turn. No recvmsg goes past a descriptor, so each message of a channel is a part of its own.
+void FdListener::ReceiveMore() {
+  while (!more_.empty()) {
+    size_t left = 0;
+    for (Connection* connection : more_) {
+      if (batch_.size() < events_.size() && Receive(*connection)) more_[left++] = connection;
+    }
+    more_.resize(left);
   }
 }
 
@@ -133,8 +144,13 @@ void FdListener::ExpireDue() {
   while (connection != nullptr && connection->deadline_ms <= now && batch_.size() < events_.size()) {
     Connection* next = connections_.NextWaiting(*connection);
     const size_t before = batch_.size();
-    // A loop that was busy past the deadline has not looked at what came in time: look before giving up.
-    if (connection->error == 0 && !connection->ended && room_.ForMessage()) Receive(*connection);
+    // A loop that was busy past the deadline has not looked at what came in time: look before giving up. Not for ever: a sender may
+    // bring a byte each time.
+    const bool may_look = connection->error == 0 && !connection->ended && connection->late_looks < kLateLooks;
+    if (may_look && room_.ForMessage()) {
+      connection->late_looks++;
+      Receive(*connection);
+    }
     if (batch_.size() == before) {
       Disarm(*connection);
       connections_.SetExpired(*connection);
@@ -167,7 +183,8 @@ void FdListener::Deliver() {
   for (const Record& record : batch_.records()) {
     if (closed_) return;
     Connection* connection = connections_.Find(record.connection);
-    if (connection != nullptr && !connection->ended && !connection->expired) Arm(*connection);
+    if (connection == nullptr || connection->ended) continue;
+    if (connection->place != Connection::Place::kExpired) Arm(*connection);
   }
   if (drained_ && !closed_ && napi_open_handle_scope(env, &scope) == napi_ok) {
     const auto callbacks = std::exchange(on_drained_, {});

@@ -1,5 +1,5 @@
 // Accepts on a listening UNIX socket and receives bytes and descriptors: one batch for JavaScript per wake-up of the loop.
-// Decides when to accept and how much; what the bytes mean and which connection to close is JavaScript's.
+// Decides when to accept and how much; what the bytes mean and which connection to close or to keep is JavaScript's.
 //
 // The listening socket and the pending connections are members of a private epoll, and only that epoll is a handle of the
 // loop: a handover costs the loop nothing of its own. Everything is level-triggered.
@@ -34,6 +34,7 @@ struct ListenerOptions {
 struct ListenerStats {
   int64_t accepted = 0;
   int64_t pending = 0;
+  int64_t channels = 0;
   int64_t descriptor_pauses = 0;
   int64_t pending_pauses = 0;
 };
@@ -54,6 +55,12 @@ class FdListener final : public LoopResource {
   int CloseConnection(int32_t id, int reply);
   // The answer is the descriptor, registered, or a negative errno.
   int DetachConnection(int32_t id, int reply);
+  // 0, or EBADF for an unknown connection.
+  int KeepConnection(int32_t id);
+  int ExpectMessage(int32_t id);
+  int EndReceiving(int32_t id);
+  // 0 or a positive errno; nothing of the bytes was sent then.
+  int Answer(int32_t id, const uint8_t* bytes, size_t length);
   ListenerStats Stats() const;
   void Ref(bool on);
   void Close() override;
@@ -65,6 +72,9 @@ class FdListener final : public LoopResource {
   // How soon to look again after there was no room for descriptors.
   static constexpr uint64_t kRetryMs = 20;
 
+  // Past its deadline: enough for a message of the largest size that came in time.
+  static constexpr int kLateLooks = 8;
+
   // Why the listening socket is not a member of the epoll; several may hold at once.
   enum Reason : unsigned { kStopped = 1, kPending = 2, kDescriptors = 4 };
 
@@ -73,7 +83,9 @@ class FdListener final : public LoopResource {
   static void OnHandleClosed(uv_handle_t* handle);
 
   void Accept();
-  void Receive(Connection& connection);
+  // True if it brought bytes: there may be more.
+  bool Receive(Connection& connection);
+  void ReceiveMore();
   void Report(const Connection& connection, int32_t flags, int error);
   void ExpireDue();
   void RetryDescriptors();
@@ -86,6 +98,7 @@ class FdListener final : public LoopResource {
   void StopReading();
   void Schedule();
   int Reply(const Connection& connection, int reply) const;
+  uint64_t MessageDeadline() const;
   UniqueFd Remove(Connection& connection);
   bool MayAccept() const;
 
@@ -97,6 +110,7 @@ class FdListener final : public LoopResource {
   Batch batch_;
   PendingConnections connections_;
   std::vector<epoll_event> events_;
+  std::vector<Connection*> more_;  // channels that may have brought more; within one wake-up only
   UniqueFd epoll_;
   UniqueFd listening_;
   uv_poll_t poll_ = {};

@@ -1,4 +1,5 @@
 // The JavaScript class FdListener: argument checks around fd_listener.h.
+#include <algorithm>
 #include <memory>
 
 #include "addon_exports.h"
@@ -11,6 +12,9 @@ namespace fdpass {
 namespace {
 
 constexpr napi_type_tag kTag = {0x6664706173732d6cULL, 0x697374656e657231ULL};
+
+// Most answers in one send.
+constexpr size_t kMaxAnswers = 64;
 
 FdListener* Self(napi_env env, const Arguments& args) {
   return static_cast<FdListener*>(UnwrapSelf(env, args.self(), &kTag));
@@ -81,6 +85,27 @@ napi_value OnConnection(napi_env env, napi_callback_info info) {
   return ValueOrThrow(env, SysResult::Ok((listener->*Action)(id, reply)));
 }
 
+// keepConnection, expectMessage and endReceiving: an id, and an errno as the answer.
+template <int (FdListener::*Action)(int32_t)>
+napi_value OnChannel(napi_env env, napi_callback_info info) {
+  const Arguments args(env, info);
+  FdListener* listener = Self(env, args);
+  int32_t id;
+  if (listener == nullptr || !args.Int32(0, "connection", &id)) return nullptr;
+  return ValueOrThrow(env, SysResult::Ok((listener->*Action)(id)));
+}
+
+napi_value Answer(napi_env env, napi_callback_info info) {
+  const Arguments args(env, info);
+  FdListener* listener = Self(env, args);
+  int32_t id, count;
+  Bytes answers;
+  if (listener == nullptr || !args.Int32(0, "connection", &id) || !args.ByteArray(1, "answers", 1, &answers)) return nullptr;
+  const auto most = static_cast<int32_t>(std::min<size_t>(answers.length, kMaxAnswers));
+  if (!args.Int32Between(2, "count", 1, most, &count)) return nullptr;
+  return ValueOrThrow(env, SysResult::Ok(listener->Answer(id, answers.data, static_cast<size_t>(count))));
+}
+
 napi_value Stats(napi_env env, napi_callback_info info) {
   const Arguments args(env, info);
   FdListener* listener = Self(env, args);
@@ -92,6 +117,7 @@ napi_value Stats(napi_env env, napi_callback_info info) {
     int64_t value;
   } counters[] = {{"accepted", stats.accepted},
                   {"pending", stats.pending},
+                  {"channels", stats.channels},
                   {"descriptorPauses", stats.descriptor_pauses},
                   {"pendingPauses", stats.pending_pauses}};
   for (const auto& counter : counters) {
@@ -113,6 +139,10 @@ bool ExportFdListener(napi_env env, napi_value exports) {
                       {"drain", Drain},
                       {"closeConnection", OnConnection<&FdListener::CloseConnection>},
                       {"detachConnection", OnConnection<&FdListener::DetachConnection>},
+                      {"keepConnection", OnChannel<&FdListener::KeepConnection>},
+                      {"expectMessage", OnChannel<&FdListener::ExpectMessage>},
+                      {"endReceiving", OnChannel<&FdListener::EndReceiving>},
+                      {"answer", Answer},
                       {"stats", Stats},
                       {"ref", SetRef<true>},
                       {"unref", SetRef<false>},

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "fd_listener.h"
+#include "socket_bytes.h"
 #include "socket_facts.h"
 
 namespace fdpass {
@@ -55,18 +56,18 @@ bool FdListener::Drain(std::unique_ptr<JsCallback> on_drained) {
 
 int FdListener::Reply(const Connection& connection, int reply) const {
   if (reply < 0) return 0;
-  const auto byte = static_cast<unsigned char>(reply);
-  ssize_t sent;
-  do {
-    sent = send(connection.fd.Get(), &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-  } while (sent < 0 && errno == EINTR);
-  return sent < 0 ? errno : 0;
+  const auto byte = static_cast<uint8_t>(reply);
+  return Write(connection.fd.Get(), &byte, 1).error;
+}
+
+uint64_t FdListener::MessageDeadline() const {
+  return uv_now(environment().loop()) + static_cast<uint64_t>(options_.message_timeout_ms);
 }
 
 UniqueFd FdListener::Remove(Connection& connection) {
   Disarm(connection);
   UniqueFd fd = connections_.Remove(connection);
-  if (connections_.size() < static_cast<size_t>(options_.max_pending)) SetReason(kPending, false);
+  if (connections_.pending() < static_cast<size_t>(options_.max_pending)) SetReason(kPending, false);
   if (draining_) Schedule();
   return fd;
 }
@@ -88,9 +89,40 @@ int FdListener::DetachConnection(int32_t id, int reply) {
   return environment().registry().Add(std::move(fd));
 }
 
+int FdListener::KeepConnection(int32_t id) {
+  Connection* connection = connections_.Find(id);
+  if (connection == nullptr) return EBADF;
+  connections_.Keep(*connection);
+  if (connections_.pending() < static_cast<size_t>(options_.max_pending)) SetReason(kPending, false);
+  if (draining_) Schedule();
+  return 0;
+}
+
+int FdListener::ExpectMessage(int32_t id) {
+  Connection* connection = connections_.Find(id);
+  if (connection == nullptr) return EBADF;
+  connections_.Expect(*connection, MessageDeadline());
+  Schedule();
+  return 0;
+}
+
+// After SHUT_RD the queue can still be read, then comes the end; the other side can send nothing more (EPIPE), and still read.
+int FdListener::EndReceiving(int32_t id) {
+  Connection* connection = connections_.Find(id);
+  if (connection == nullptr) return EBADF;
+  return Shutdown(connection->fd.Get(), SHUT_RD).error;
+}
+
+// So few bytes go into one buffer of the kernel's, or not at all.
+int FdListener::Answer(int32_t id, const uint8_t* bytes, size_t length) {
+  Connection* connection = connections_.Find(id);
+  return connection == nullptr ? EBADF : Write(connection->fd.Get(), bytes, length).error;
+}
+
 ListenerStats FdListener::Stats() const {
   ListenerStats stats = stats_;
-  stats.pending = static_cast<int64_t>(connections_.size());
+  stats.pending = static_cast<int64_t>(connections_.pending());
+  stats.channels = static_cast<int64_t>(connections_.channels());
   return stats;
 }
 

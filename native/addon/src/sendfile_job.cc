@@ -2,12 +2,15 @@
 #include "sendfile_job.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/sendfile.h>
 #include <time.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <memory>
 
 #include "unique_fd.h"
@@ -15,7 +18,19 @@
 namespace fdpass {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr uint64_t kStepBytes = 1024 * 1024;
+// When a job gives way: to other jobs that want a thread of the pool, after so many bytes; to whoever else uses the pool, after so long.
+constexpr uint64_t kTurnBytes = 4 * 1024 * 1024;
+constexpr std::chrono::milliseconds kLongestTurn{10};
+// A client that keeps up makes room within microseconds: to await that here spares a way through the event loop and back. For any other
+// one the event loop waits; this is what it may cost a thread of the pool before, each time and in a whole job.
+constexpr std::chrono::milliseconds kLongestWait{1};
+constexpr std::chrono::milliseconds kLongestWaits{5};
+
+// Those of all environments, queued or running: they share one pool.
+std::atomic<int> jobs{0};
 
 // sendfile has no MSG_NOSIGNAL. Node.js ignores SIGPIPE, but a program that listened to it once (process.on) leaves it at its
 // default, which kills. Blocked here, a SIGPIPE of this thread's own making is taken away before it is unblocked.
@@ -44,6 +59,21 @@ class NoSigpipe {
   bool was_pending_ = false;
 };
 
+// Whether some job of the process is waiting: however many clients there are, no more than one thread of the pool stands still.
+std::atomic<bool> is_somebody_waiting{false};
+
+// True when a full socket has room again, or an error, which the next sendfile tells; the time it took is taken off `left`. False
+// when it is the event loop's turn to wait.
+bool AwaitRoom(int fd, std::chrono::nanoseconds* left) {
+  if (*left < kLongestWait || is_somebody_waiting.exchange(true)) return false;
+  const auto start = Clock::now();
+  pollfd room = {fd, POLLOUT, 0};
+  const int ready = poll(&room, 1, static_cast<int>(kLongestWait.count()));
+  is_somebody_waiting.store(false);
+  *left -= Clock::now() - start;
+  return ready > 0;
+}
+
 struct Job {
   UniqueFd out;
   UniqueFd in;
@@ -56,11 +86,19 @@ struct Job {
   napi_ref callback = nullptr;
 };
 
+bool ShallGiveWay(const Job& job, Clock::time_point start) {
+  if (job.sent == 0) return false;
+  const bool others = jobs.load(std::memory_order_relaxed) > 1;
+  return (others && job.sent >= kTurnBytes) || Clock::now() - start >= kLongestTurn;
+}
+
 void Execute(napi_env, void* data) {
   auto* job = static_cast<Job*>(data);
   const NoSigpipe guard;
+  const auto start = Clock::now();
   auto position = static_cast<off_t>(job->offset);
-  while (job->sent < job->length) {
+  std::chrono::nanoseconds left = kLongestWaits;
+  while (job->sent < job->length && !ShallGiveWay(*job, start)) {
     const uint64_t step = std::min(job->length - job->sent, kStepBytes);
     const ssize_t count = sendfile(job->out.Get(), job->in.Get(), &position, static_cast<size_t>(step));
     if (count > 0) {
@@ -68,6 +106,7 @@ void Execute(napi_env, void* data) {
     } else if (count == 0) {
       return;  // the file ends here
     } else if (errno == EAGAIN) {
+      if (AwaitRoom(job->out.Get(), &left)) continue;
       job->would_block = true;
       return;
     } else if (errno != EINTR) {
@@ -78,6 +117,7 @@ void Execute(napi_env, void* data) {
 }
 
 void Complete(napi_env env, napi_status status, void* data) {
+  jobs.fetch_sub(1, std::memory_order_relaxed);
   const std::unique_ptr<Job> job(static_cast<Job*>(data));
   job->in.Reset();
   job->out.Reset();
@@ -134,7 +174,9 @@ SysResult StartSendfile(napi_env env, int out_fd, int in_fd, uint64_t offset, ui
     napi_delete_reference(env, job->callback);
     return SysResult::Error(ECANCELED, "sendfile");
   }
+  jobs.fetch_add(1, std::memory_order_relaxed);
   if (napi_queue_async_work(env, job->work) != napi_ok) {
+    jobs.fetch_sub(1, std::memory_order_relaxed);
     napi_delete_async_work(env, job->work);
     napi_delete_reference(env, job->callback);
     return SysResult::Error(ECANCELED, "sendfile");

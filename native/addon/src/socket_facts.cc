@@ -54,15 +54,21 @@ SysResult ToAddress(const sockaddr_storage& storage, socklen_t length, const cha
 
 SysResult SocketFacts(int fd) {
   int domain = 0, type = 0, listening = 0;
+  // Asked of every descriptor that is passed: a peer of these families says the domain, and that the socket does not listen.
+  sockaddr_storage peer;
+  socklen_t length = sizeof peer;
+  const bool connected = getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == 0;
+  const bool tells_domain = connected && length >= sizeof peer.ss_family &&
+                            (peer.ss_family == AF_INET || peer.ss_family == AF_INET6 || peer.ss_family == AF_UNIX);
+  if (tells_domain && SocketOption(fd, SO_TYPE, &type)) {
+    return SysResult::Ok(peer.ss_family | ((type & 0xf) << kTypeShift) | kConnected);
+  }
   if (!SocketOption(fd, SO_DOMAIN, &domain)) {
     return errno == ENOTSOCK ? SysResult::Ok(0) : SysResult::Errno("getsockopt");
   }
   if (!SocketOption(fd, SO_TYPE, &type)) return SysResult::Errno("getsockopt");
   // Not every family has SO_ACCEPTCONN; one without it does not listen.
   if (!SocketOption(fd, SO_ACCEPTCONN, &listening)) listening = 0;
-  sockaddr_storage peer;
-  socklen_t length = sizeof peer;
-  const bool connected = getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == 0;
   return SysResult::Ok((domain & 0xff) | ((type & 0xf) << kTypeShift) | (listening != 0 ? kListening : 0) |
                        (connected ? kConnected : 0));
 }

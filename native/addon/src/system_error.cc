@@ -16,7 +16,7 @@ struct Name {
 // What these system calls can answer and libuv has no name for.
 constexpr Name kNamesUvLacks[] = {
     {ETOOMANYREFS, "ETOOMANYREFS"}, {EBADMSG, "EBADMSG"}, {ENOLCK, "ENOLCK"}, {EDEADLK, "EDEADLK"},
-    {ESTALE, "ESTALE"},             {EUSERS, "EUSERS"},   {EDQUOT, "EDQUOT"},
+    {ESTALE, "ESTALE"},             {EUSERS, "EUSERS"},   {EDQUOT, "EDQUOT"}, {EKEYEXPIRED, "EKEYEXPIRED"},
 };
 
 const char* NameUvLacks(int error) {

@@ -4,6 +4,7 @@
 #include <linux/tls.h>
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <cstring>
 
 namespace fdpass {
@@ -18,6 +19,16 @@ union RecordType {
   cmsghdr align;
   char space[CMSG_SPACE(sizeof(uint8_t))];
 };
+
+// The kernel notes what it could not decrypt as the socket's error, too, which the next write would fail with for good: not even
+// the answer that is being sent would arrive. Asking for it takes it away.
+void ForgetSocketError(int fd) {
+  const int kept = errno;
+  int error;
+  socklen_t length = sizeof error;
+  getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+  errno = kept;
+}
 
 }  // namespace
 
@@ -44,7 +55,10 @@ SysResult ReadTlsRecord(int fd, uint8_t* target, size_t length) {
     message.msg_controllen = sizeof control.space;
     count = recvmsg(fd, &message, MSG_DONTWAIT);
   } while (count < 0 && errno == EINTR);
-  if (count < 0) return SysResult::Errno("recvmsg");
+  if (count < 0) {
+    if (errno != EAGAIN) ForgetSocketError(fd);
+    return SysResult::Errno("recvmsg");
+  }
   for (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
        header = CMSG_NXTHDR(&message, const_cast<cmsghdr*>(header))) {
     if (header->cmsg_level != kSolTls || header->cmsg_type != TLS_GET_RECORD_TYPE) continue;

@@ -18,7 +18,7 @@ constexpr int kTlsRx = 2;
 SysResult TlsDirection(int fd, int direction);
 
 // Application data: the number of bytes, 0 at the end of the TCP stream. A record of another type: -(type << 16 | length). It never
-// mixes the two.
+// mixes the two. A record that cannot be decrypted leaves the writing side as it was.
 SysResult ReadTlsRecord(int fd, uint8_t* target, size_t length);
 
 // One alert record (RFC 8446, section 6).

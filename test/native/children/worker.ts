@@ -4,7 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { type FdListener, loadNative, RECORD } from '#native/index.js';
 
 export interface WorkerData {
-  role: 'serve' | 'hang-in-batch' | 'wait' | 'hold' | 'sendfile' | 'poll' | 'throw';
+  role: 'serve' | 'hang-in-batch' | 'wait' | 'keep' | 'hold' | 'sendfile' | 'poll' | 'throw';
   path: string;
   /** Descriptors of the parent. */
   fds: number[];
@@ -53,6 +53,17 @@ const roles: Record<WorkerData['role'], () => void> = {
   wait() {
     const listener = listen(() => {});
     setInterval(() => Atomics.store(flag, 0, listener.stats().pending), 1);
+  },
+  /** Makes each connection a channel, and takes nothing of what comes on it. */
+  keep() {
+    let records = 0;
+    const listener = listen((_listener, _bytes, batch) => {
+      for (let at = 0; at < batch.length; at += RECORD.STRIDE) {
+        listener.keepConnection(batch[at + RECORD.CONNECTION]!);
+        records++;
+      }
+      Atomics.store(flag, 0, records);
+    });
   },
   /** Keeps what it received and detached without taking it. */
   hold() {
