@@ -36,6 +36,7 @@ for (const { file, dialect, headers, contentLength, rest } of table) {
       version: 0,
       ktls: 'none',
       contentLength,
+      keepAlive: false,
     });
     t.is(outcome.headers.length, headers);
     t.is(outcome.earlyBytes, '');

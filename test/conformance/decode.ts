@@ -2,8 +2,8 @@
 // fuzzing; expectations belong to the tests.
 
 import { WireError } from '#scgi/errors.js';
-import type { WireLimits } from '#scgi/limits.js';
-import { type Message, MessageDecoder } from '#scgi/message.js';
+import { type WireLimits, wireLimits } from '#scgi/limits.js';
+import { decodeWholeMessage, type Message, MessageDecoder } from '#scgi/message.js';
 
 /** What became of the bytes; equal values mean equal behaviour, however the bytes were cut. */
 export type Outcome =
@@ -11,7 +11,7 @@ export type Outcome =
   | { kind: 'error'; code: string }
   | {
       kind: 'message';
-      facts: Pick<Message, 'dialect' | 'version' | 'ktls' | 'contentLength'>;
+      facts: Pick<Message, 'dialect' | 'version' | 'ktls' | 'contentLength' | 'keepAlive'>;
       headers: [name: string, value: string][];
       earlyBytes: string;
       rest: string;
@@ -30,14 +30,7 @@ export function decodeChunks(chunks: readonly Buffer[], limits?: WireLimits): De
     try {
       const message = decoder.push(chunk);
       if (message === undefined) continue;
-      const { dialect, version, ktls, contentLength, headers, earlyBytes, rest } = message;
-      const outcome: Outcome = {
-        kind: 'message',
-        facts: { dialect, version, ktls, contentLength },
-        headers: [...headers.entries()],
-        earlyBytes: earlyBytes.toString('latin1'),
-        rest: Buffer.concat([rest, ...chunks.slice(index + 1)]).toString('latin1'),
-      };
+      const outcome = outcomeOf(message, chunks.slice(index + 1));
       return { outcome, certainAt: decoder.bytesReceived };
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
@@ -45,6 +38,40 @@ export function decodeChunks(chunks: readonly Buffer[], limits?: WireLimits): De
     }
   }
   return { outcome: { kind: 'incomplete' }, certainAt: decoder.bytesReceived };
+}
+
+function outcomeOf(message: Message, behind: readonly Buffer[]): Outcome {
+  const { dialect, version, ktls, contentLength, keepAlive, headers, earlyBytes, rest } = message;
+  return {
+    kind: 'message',
+    facts: { dialect, version, ktls, contentLength, keepAlive },
+    headers: [...headers.entries()],
+    earlyBytes: earlyBytes.toString('latin1'),
+    rest: Buffer.concat([rest, ...behind]).toString('latin1'),
+  };
+}
+
+/**
+ * The way of a message that came whole, among bytes of others. Where that way leaves the verdict to the decoder of pieces, so does this:
+ * but a whole message it must take.
+ */
+export function decodeWhole(bytes: Buffer, limits: WireLimits = wireLimits()): Outcome {
+  const others = Buffer.from('0:,7:,00:1,:');
+  const batch = Buffer.concat([others, bytes, others]);
+  const end = others.length + bytes.length;
+  try {
+    const message = decodeWholeMessage(batch, others.length, end, limits);
+    if (message !== undefined) return outcomeOf(message, []);
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error;
+    return { kind: 'error', code: error.code };
+  }
+  const { outcome } = decodeChunks([bytes], limits);
+  if (outcome.kind === 'message') throw new Error('a whole message was not recognized');
+  if (outcome.kind === 'error' && !/_NETSTRING_|_MESSAGE_TOO_LARGE$/.test(outcome.code)) {
+    throw new Error(`a whole netstring was not recognized: ${outcome.code}`);
+  }
+  return outcome;
 }
 
 /** The bytes one by one. */

@@ -2,7 +2,7 @@
 
 import test, { type ExecutionContext } from 'ava';
 import { wireLimits } from '#scgi/limits.js';
-import { type Decoded, decodeChunks, everySplit, type Outcome, singleBytes } from './decode.js';
+import { type Decoded, decodeChunks, decodeWhole, everySplit, type Outcome, singleBytes } from './decode.js';
 import { readVectors, unescapeBytes, type Vector } from './vectors.js';
 
 const text = (escaped: string): string => unescapeBytes(escaped).toString('latin1');
@@ -53,6 +53,7 @@ for (const fileName of ['netstring.md', 'scgi-headers.md', 'message.md']) {
       const bytewise = decodeChunks(singleBytes(input), limits);
       holdsFor(t, result, bytewise);
       t.deepEqual(decodeChunks([input], limits).outcome, bytewise.outcome, 'whole');
+      t.deepEqual(decodeWhole(input, limits), bytewise.outcome, 'whole, among others');
       for (const [head, tail] of everySplit(input)) {
         t.deepEqual(
           decodeChunks([head, tail], limits).outcome,

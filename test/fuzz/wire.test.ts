@@ -9,7 +9,7 @@ import { wireLimits } from '#scgi/limits.js';
 import { encodeMessage, MessageDecoder } from '#scgi/message.js';
 import { encodeNetstring } from '#scgi/netstring.js';
 import { encodeScgiHeaders, SINGLETON_NAMES } from '#scgi/scgi-headers.js';
-import { decodeChunks, type Outcome, singleBytes } from '../conformance/decode.js';
+import { decodeChunks, decodeWhole, type Outcome, singleBytes } from '../conformance/decode.js';
 import { CONFORMANCE_FOLDER } from '../conformance/vectors.js';
 
 const timeBoxMs = Number(process.env.FUZZ_MS ?? 3000);
@@ -63,6 +63,8 @@ const mutation = fc.record({
         '\0\0',
         'SCGI\0',
         'KTLS_RX\x000\0',
+        'FD_PASS_KEEPALIVE\x001\0',
+        '0',
         'HTTP_HOST\0a\0',
         '9',
         '0',
@@ -87,6 +89,10 @@ function mutate(bytes: Buffer, mutations: readonly Mutation[]): Buffer {
 function decodeEveryWay(bytes: Buffer, at: readonly number[], limits = wireLimits()): Outcome {
   const start = performance.now();
   const { outcome } = decodeChunks([bytes], limits);
+  const whole = decodeWhole(bytes, limits);
+  if (JSON.stringify(whole) !== JSON.stringify(outcome)) {
+    throw new Error(`in one piece: ${JSON.stringify(whole)}, by the decoder: ${JSON.stringify(outcome)}`);
+  }
   for (const chunks of [cut(bytes, at), singleBytes(bytes)]) {
     const other = decodeChunks(chunks, limits).outcome;
     if (JSON.stringify(other) !== JSON.stringify(outcome)) {
@@ -111,13 +117,15 @@ test('what is encoded comes out again, however it is cut', (t) => {
     fc.constantFrom('fd_pass' as const, 'plain' as const),
     fc.constantFrom(undefined, '1' as const),
     fc.constantFrom(undefined, '0' as const, '1' as const),
+    fc.constantFrom(undefined, '0' as const, '1' as const),
     bytesUpTo(200),
     bytesUpTo(50),
     places,
-    (headers, dialect, version, ktls, body, behind, at) => {
+    (headers, dialect, version, ktls, keepAlive, body, behind, at) => {
       const all: [string, string][] = [...headers];
       if (version !== undefined) all.unshift(['FD_PASS_VERSION', version]);
       if (ktls !== undefined) all.push(['KTLS_RX', ktls]);
+      if (keepAlive !== undefined) all.push(['FD_PASS_KEEPALIVE', keepAlive]);
       const bytes = Buffer.concat([encodeMessage({ headers: all, earlyBytes: body, dialect }), behind]);
       const plain = dialect === 'plain';
       const expected: Outcome = {
@@ -127,6 +135,7 @@ test('what is encoded comes out again, however it is cut', (t) => {
           version: plain || version === undefined ? 0 : 1,
           ktls: plain || ktls === undefined ? 'none' : ktls === '1' ? 'full' : 'partial',
           contentLength: body.length,
+          keepAlive: !plain && version === '1' && ktls !== '0' && keepAlive === '1',
         },
         headers: [['CONTENT_LENGTH', String(body.length)], ['SCGI', plain ? '1' : '1+fd_pass'], ...all],
         earlyBytes: plain ? '' : body.toString('latin1'),

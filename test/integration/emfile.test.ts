@@ -12,15 +12,16 @@ import { temporaryFolder } from '../helpers/serve.js';
 
 guardDescriptors(test);
 
-type Stats = HandoverServerStats & { codes: string[] };
+type Stats = HandoverServerStats & { codes: string[]; endings: string[] };
 
 async function start(
   t: ExecutionContext,
   descriptors: number,
+  content = 'x'.repeat(100_000),
 ): Promise<{ crowded: CommandedProcess; path: string }> {
   const folder = await temporaryFolder(t);
   const path = join(folder, 'socket');
-  writeFileSync(join(folder, 'file'), 'x'.repeat(100_000));
+  writeFileSync(join(folder, 'file'), content);
   const crowded = await CommandedProcess.start(t, 'crowded-process.js', [path, join(folder, 'file')], {
     before: `ulimit -n ${descriptors};`,
   });
@@ -81,6 +82,53 @@ test.serial(
     t.deepEqual((await crowded.ask<Stats>('stats')).codes, []);
   },
 );
+
+/** More than the buffers of both ends take, so that it leaves in many pieces. Each line says where in the file it is. */
+const LINES = Array.from({ length: 2_000_000 }, (_, nth) => String(nth).padStart(9)).join('\n');
+
+for (const kind of ['full', 'partial'] as const) {
+  test.serial(`${kind}: a file that got the last descriptor waits for no other one`, async (t) => {
+    const { crowded, path } = await start(t, 100, LINES);
+    const before = await crowded.ask<number>('open');
+    const client = await handOver(path, { kind, target: '/last-descriptor' });
+    const answer = await client.readToEnd();
+    t.is(status(answer), '200');
+    t.true(answer.endsWith(`\r\n\r\n${LINES}`));
+    await untilClosed(crowded, before);
+    t.deepEqual((await crowded.ask<Stats>('stats')).endings, ['done']);
+  });
+
+  test.serial(`${kind}: a file that got the last descriptor goes on when there are more`, async (t) => {
+    const { crowded, path } = await start(t, 100, LINES);
+    const before = await crowded.ask<number>('open');
+    const client = await handOver(path, { kind, target: '/last-descriptor' });
+    await client.readUntil('\r\n\r\n');
+    client.answer.socket.pause();
+    await crowded.ask('release');
+    client.answer.socket.resume();
+    t.true((await client.readToEnd()).endsWith(`\r\n\r\n${LINES}`));
+    await untilClosed(crowded, before);
+    t.deepEqual((await crowded.ask<Stats>('stats')).endings, ['done']);
+  });
+
+  test.serial(`${kind}: a file that got the last descriptor ends with its client`, async (t) => {
+    const { crowded, path } = await start(t, 100, LINES);
+    const before = await crowded.ask<number>('open');
+    const client = await handOver(path, { kind, target: '/last-descriptor' });
+    await client.readUntil('\r\n\r\n');
+    await client.close();
+    await untilClosed(crowded, before);
+    t.deepEqual((await crowded.ask<Stats>('stats')).endings, ['done']);
+  });
+}
+
+/** Resolves when the client and the file are closed, and nothing else is left open. */
+async function untilClosed(crowded: CommandedProcess, openBefore: number): Promise<void> {
+  let stats = await crowded.ask<Stats>('stats');
+  while (stats.connections > 0 || stats.endings.length === 0) stats = await crowded.ask<Stats>('stats');
+  await crowded.ask('release');
+  while ((await crowded.ask<number>('open')) > openBefore);
+}
 
 test.serial('with no descriptor left at all, clients wait until there are some', async (t) => {
   const { crowded, path } = await start(t, 100);

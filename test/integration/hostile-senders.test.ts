@@ -1,7 +1,8 @@
 // Senders that go away, stay silent or come in thousands, and listeners that throw: the receiver goes on.
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import test from 'ava';
 import { loadNative } from '#native/index.js';
 import { acceptedFd, ClientSource } from '../helpers/client-source.js';
@@ -67,6 +68,16 @@ test('listeners that throw cost neither the rest of the batch nor its descriptor
     ],
     pending: 0,
     descriptorsLeft: [],
+  });
+});
+
+test('a listener that closes a descriptor behind its owner and throws gets each handover once', async (t) => {
+  const script = fileURLToPath(new URL('../helpers/listener-that-closes.js', import.meta.url));
+  const { stdout } = await promisify(execFile)(process.execPath, [script], { timeout: 30_000 });
+  t.deepEqual(JSON.parse(stdout), {
+    given: ['0', '1', '2', '3', '4'],
+    full: 5,
+    uncaught: ['a mistake', 'EBADF'],
   });
 });
 

@@ -117,10 +117,13 @@ const cases: Record<string, Case> = {
     },
     answer: '\x15',
   },
-  'a descriptor with every byte': {
+  'a descriptor with each byte, noticed at the second': {
     code: 'FDPASS_ERR_TOO_MANY_FDS',
     send: async (sender, fd) => {
-      for (const byte of versionZero()) await sender.send(Buffer.of(byte), fd);
+      const message = versionZero();
+      await sender.send(message.subarray(0, 1), fd);
+      await sender.isRead();
+      await sender.send(message.subarray(1, 2), fd);
     },
   },
   'a descriptor beside plain SCGI': {
@@ -213,7 +216,12 @@ for (const [title, { code, send, answer = '', options = {} }] of Object.entries(
 }
 
 test('every error that a bad sender can cause is caused above or below', (t) => {
-  const elsewhere = ['FDPASS_ERR_FD_TYPE', 'FDPASS_ERR_ACK', 'FDPASS_ERR_CONTROL_TRUNCATED'];
+  const elsewhere = [
+    'FDPASS_ERR_FD_TYPE',
+    'FDPASS_ERR_ACK',
+    'FDPASS_ERR_CONTROL_TRUNCATED',
+    'FDPASS_ERR_CHANNEL',
+  ];
   const ofTheSender = [
     'FDPASS_ERR_REFUSED',
     'FDPASS_ERR_BACKEND_DOWN',

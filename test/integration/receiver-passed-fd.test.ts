@@ -89,3 +89,16 @@ test('one that was forgotten is closed when it is garbage collected, with a warn
     kept: true,
   });
 });
+
+test('what a listener to handovers forgot is closed in the same way; what it took, kept or closed is left alone', async (t) => {
+  const script = fileURLToPath(new URL('../helpers/forgetful-listener.js', import.meta.url));
+  const child = fork(script, { execArgv: ['--expose-gc'], stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+  const [report] = await once(child, 'message');
+  await once(child, 'exit');
+  t.deepEqual(report, {
+    answers: true,
+    codes: ['FDPASS_WARN_FD_LEAK', 'FDPASS_WARN_FD_LEAK'],
+    open: [false, true, true, false, false],
+    registered: 1,
+  });
+});

@@ -45,6 +45,16 @@ class Silent {
 
 const read = (fd: number): number => native.read(fd, Buffer.alloc(65_536));
 
+test('headers that ask for a channel: taken all the same, and the connection is closed', async (t) => {
+  const open = await openReceiver(t);
+  const headers = [['FD_PASS_KEEPALIVE', '1'] as const, ...GET];
+  const outcome = await new Sender({ path: open.path }).send({ headers, fd: await acceptedFd(t) });
+  t.deepEqual(outcome, { taken: true, connection: undefined });
+  closeHandover(await open.next());
+  await until('it is closed', () => open.receiver.stats().channels === 0);
+  t.deepEqual(open.receiver.stats().errors, {});
+});
+
 test('full: taken, and no connection is left', async (t) => {
   const open = await openReceiver(t);
   const fd = await acceptedFd(t);

@@ -8,6 +8,7 @@ import type { HandoverServerStats } from '@fdpass/backend-runtime';
 import type { HandoverKind } from '@fdpass/scgi-fdpass';
 import test, { type ExecutionContext } from 'ava';
 import { loadNative } from '#native/index.js';
+import { wishing } from '../helpers/channel-sender.js';
 import { assertSameDescriptors, guardDescriptors, openDescriptors } from '../helpers/descriptors.js';
 import { type HandedClient, handOver } from '../helpers/hand-over.js';
 import { temporaryFolder } from '../helpers/serve.js';
@@ -86,6 +87,15 @@ async function terminateInEveryStage(t: ExecutionContext): Promise<void> {
   const clients: HandedClient[] = [];
   for (const kind of KINDS) clients.push(...(await everyStage(path, kind)));
   const senders = Array.from({ length: 3 }, () => new WireSender(path));
+  // Two channels, one of them in the middle of its second message.
+  const passed = native.socketpair();
+  for (let nth = 0; nth < 2; nth++) {
+    const channel = new WireSender(path);
+    await channel.send(wishing(), passed[0]);
+    t.is(await channel.nextByte(), 0x16);
+    if (nth === 1) await channel.send(wishing().subarray(0, 50), passed[0]);
+    senders.push(channel);
+  }
   await senders[0]?.send(Buffer.from('100:CONTENT_LENGTH'));
   // Half a message with a descriptor beside it.
   const [near, far] = native.socketpair();
@@ -93,13 +103,14 @@ async function terminateInEveryStage(t: ExecutionContext): Promise<void> {
   native.closeFd(near);
   // The file transfers have filled their sockets.
   await delay(100);
-  const { connections, pending } = await stats();
+  const { connections, pending, channels } = await stats();
+  t.is(channels, 2);
   t.true(connections >= 16, `${connections} connections`);
   t.is(pending, 3);
   await worker.terminate();
   for (const client of clients) await client.close();
   for (const sender of senders) sender.close();
-  native.closeFd(far);
+  for (const fd of [far, ...passed]) native.closeFd(fd);
   await assertSameDescriptors(t, before);
   native.closeFd(silent);
 }

@@ -167,6 +167,11 @@ export const ERRORS = {
     message: (errno: number) =>
       `The acknowledgement could not be delivered${because(errno)}: the sender may still hold the client, so the handover was dropped here`,
   },
+  FDPASS_ERR_CHANNEL: {
+    scope: 'connection',
+    message: (what: 'of the plain dialect' | 'without FD_PASS_VERSION=1' | 'with KTLS_RX=0') =>
+      `A message ${what} came on a channel, where only full handovers of version 1 may`,
+  },
   FDPASS_ERR_TRAILING_BYTES: {
     scope: 'connection',
     message: (count: number) => `${count} bytes follow a message that nothing may follow`,

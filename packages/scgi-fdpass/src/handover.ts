@@ -1,5 +1,4 @@
 // What a receiver emits: one whole message with the descriptors it came with, and who owns what.
-import type { Message } from './message.js';
 import type { PeerCredentials } from './native.js';
 import type { PassedFd } from './passed-fd.js';
 import type { ScgiHeaders } from './scgi-headers.js';
@@ -10,8 +9,8 @@ import type { ScgiHeaders } from './scgi-headers.js';
  */
 export type HandoverKind = 'full' | 'partial' | 'relay';
 
-/** Answers on the UNIX connection to a version-1 sender. */
-export const ACKNOWLEDGEMENT = { TAKEN: 0x06, REFUSED: 0x15 } as const;
+/** Answers on the UNIX connection to a version-1 sender. After `TAKEN_KEPT` the connection is a channel: more messages may follow. */
+export const ACKNOWLEDGEMENT = { TAKEN: 0x06, REFUSED: 0x15, TAKEN_KEPT: 0x16 } as const;
 
 interface HandoverFacts {
   readonly headers: ScgiHeaders;
@@ -53,10 +52,4 @@ export function closeHandover(handover: Handover): void {
   } finally {
     if (handover.kind !== 'full') handover.connection.close();
   }
-}
-
-/** The kind a whole message announces. */
-export function handoverKind(message: Message): HandoverKind {
-  if (message.dialect === 'plain') return 'relay';
-  return message.ktls === 'partial' ? 'partial' : 'full';
 }

@@ -4,8 +4,14 @@
 import { WireError } from './errors.js';
 import { ExactBytes } from './exact-bytes.js';
 import { defaultWireLimits, type WireLimits } from './limits.js';
-import { encodeNetstring, NetstringDecoder } from './netstring.js';
-import { decodeScgiHeaders, encodeScgiHeaders, type ScgiHeaders, SINGLETON_NAMES } from './scgi-headers.js';
+import { encodeNetstring, findNetstring, NetstringDecoder, type Span } from './netstring.js';
+import {
+  decodeScgiHeaders,
+  decodeScgiText,
+  encodeScgiHeaders,
+  type ScgiHeaders,
+  SINGLETON_NAMES,
+} from './scgi-headers.js';
 
 /** `fd_pass`: a descriptor comes beside the message. `plain`: ordinary SCGI, the body follows and the answer goes back. */
 export type Dialect = 'fd_pass' | 'plain';
@@ -27,6 +33,8 @@ export interface Message {
   readonly rest: Buffer;
   /** From KTLS_RX; always `none` in `plain`, where no descriptor is passed. */
   readonly ktls: KtlsReceive;
+  /** FD_PASS_KEEPALIVE=1 in a full handover of version 1: the sender would like to send more messages on its connection. */
+  readonly keepAlive: boolean;
 }
 
 const NO_BYTES = Buffer.alloc(0);
@@ -90,23 +98,67 @@ export class MessageDecoder {
     const end = this.#earlyBytes.take(bytes, 0);
     if (!this.#earlyBytes.complete) return undefined;
     this.#done = true;
-    return { ...this.#head, earlyBytes: this.#earlyBytes.bytes, rest: bytes.subarray(end) };
+    return messageOf(this.#head, this.#earlyBytes.bytes, bytes.subarray(end));
   }
 }
+
+/** Filled in and read again at once. */
+const payload: Span = { begin: 0, end: 0 };
+
+/**
+ * Decodes a message that is whole in `bytes` from `begin` to `end`, as nearly all are, without the objects that pieces need.
+ *
+ * @returns undefined if it is not whole, or if its netstring is malformed: a {@link MessageDecoder} tells which, and then judges it
+ * @throws what {@link MessageDecoder.push} throws for the headers
+ */
+export function decodeWholeMessage(
+  bytes: Buffer,
+  begin: number,
+  end: number,
+  limits: Readonly<WireLimits>,
+): Message | undefined {
+  if (!findNetstring(bytes, begin, end, limits, payload)) return undefined;
+  const text = bytes.toString('latin1', payload.begin, payload.end);
+  const head = readHead(decodeScgiText(text, limits), limits);
+  const earlyBegin = payload.end + 1;
+  const earlyEnd = head.dialect === 'fd_pass' ? earlyBegin + head.contentLength : earlyBegin;
+  if (earlyEnd > end) return undefined;
+  return messageOf(
+    head,
+    earlyEnd === earlyBegin ? NO_BYTES : bytes.subarray(earlyBegin, earlyEnd),
+    earlyEnd === end ? NO_BYTES : bytes.subarray(earlyEnd, end),
+  );
+}
+
+/** Without a spread: it is made for each handover. */
+const messageOf = (head: MessageHead, earlyBytes: Buffer, rest: Buffer): Message => ({
+  dialect: head.dialect,
+  version: head.version,
+  headers: head.headers,
+  contentLength: head.contentLength,
+  earlyBytes,
+  rest,
+  ktls: head.ktls,
+  keepAlive: head.keepAlive,
+});
 
 function readHead(headers: ScgiHeaders, limits: Readonly<WireLimits>): MessageHead {
   const dialect = readDialect(headers);
   const contentLength = readContentLength(headers);
   // Without a descriptor there is nothing to acknowledge, no early bytes and no kTLS: what an operator's scgi_param says
   // about them is not looked at.
-  if (dialect === 'plain') return { dialect, version: 0, headers, contentLength, ktls: 'none' };
+  if (dialect === 'plain') {
+    return { dialect, version: 0, headers, contentLength, ktls: 'none', keepAlive: false };
+  }
 
   const version = readVersion(headers);
   const ktls = readKtls(headers);
   if (contentLength > limits.maxEarlyBytes) {
     throw new WireError('SCGI_ERR_EARLY_BYTES_TOO_LARGE', limits.maxEarlyBytes);
   }
-  return { dialect, version, headers, contentLength, ktls };
+  // A wish, not a rule of the message: any other value is none.
+  const keepAlive = version === 1 && ktls !== 'partial' && headers.get('FD_PASS_KEEPALIVE') === '1';
+  return { dialect, version, headers, contentLength, ktls, keepAlive };
 }
 
 function readDialect(headers: ScgiHeaders): Dialect {
@@ -118,6 +170,7 @@ function readDialect(headers: ScgiHeaders): Dialect {
 
 function readContentLength(headers: ScgiHeaders): number {
   const value = headers.get('CONTENT_LENGTH') ?? '';
+  if (value === '0') return 0;
   const contentLength = /^[0-9]+$/.test(value) ? Number(value) : Number.NaN;
   if (!Number.isSafeInteger(contentLength)) throw new WireError('SCGI_ERR_CONTENT_LENGTH_VALUE');
   return contentLength;

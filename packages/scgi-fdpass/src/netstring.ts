@@ -19,6 +19,42 @@ export function encodeNetstring(payload: Uint8Array): Buffer {
   return encoded;
 }
 
+/** A piece of a buffer: its first byte, and the one behind its last. */
+export interface Span {
+  begin: number;
+  end: number;
+}
+
+/**
+ * Looks for one netstring that is whole in `bytes` from `begin` to `end`, and notes where its payload is.
+ *
+ * @returns false if it is not whole or not well-formed: a {@link NetstringDecoder} tells which
+ */
+export function findNetstring(
+  bytes: Uint8Array,
+  begin: number,
+  end: number,
+  { maxMessageBytes, maxLengthDigits }: Readonly<Pick<WireLimits, 'maxMessageBytes' | 'maxLengthDigits'>>,
+  payload: Span,
+): boolean {
+  const longest = Math.min(end, begin + maxLengthDigits);
+  let length = 0;
+  let at = begin;
+  for (; at < longest; at++) {
+    const digit = (bytes[at] as number) - DIGIT_ZERO;
+    if (digit < 0 || digit > 9) break;
+    if (length === 0 && at > begin) return false;
+    length = length * 10 + digit;
+    if (length > maxMessageBytes) return false;
+  }
+  const payloadBegin = at + 1;
+  const payloadEnd = payloadBegin + length;
+  if (at === begin || payloadEnd >= end || bytes[at] !== COLON || bytes[payloadEnd] !== COMMA) return false;
+  payload.begin = payloadBegin;
+  payload.end = payloadEnd;
+  return true;
+}
+
 /**
  * Decodes one netstring from chunks cut anywhere. Each rule is judged at the first byte that breaks it: a length above the
  * limit before any payload is awaited. Chunks are kept by reference, so their memory must not be written to again.

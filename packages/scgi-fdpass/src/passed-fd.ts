@@ -19,30 +19,50 @@ const forgotten = new FinalizationRegistry<Cell>((cell) => {
 });
 
 /**
+ * Makes the owner of a descriptor that the addon has received, so registered already. `watchForgotten` must follow, once whoever gets
+ * it has had the chance to take it: most owners have ended by then, and the garbage collector has nothing to watch.
+ */
+export let ownReceived: (fd: number) => PassedFd;
+
+/** From now on the garbage collector watches this owner, unless it has ended. Idempotent. */
+export let watchForgotten: (owner: PassedFd) => void;
+
+/** Says to the constructor that the addon knows the descriptor. */
+const RECEIVED: unique symbol = Symbol('received');
+
+/**
  * Sole owner of one descriptor. Exactly one of `close()` and `take()` ends the ownership; a forgotten owner closes its
  * descriptor when it is garbage collected, and emits the process warning `FDPASS_WARN_FD_LEAK`.
  */
 export class PassedFd {
-  readonly #cell: Cell;
+  /** -1 once closed or taken. */
+  #fd: number;
+  /** What the garbage collector's watch has of it. */
+  #cell: Cell | undefined;
+
+  static {
+    ownReceived = (fd) => new PassedFd(fd, RECEIVED);
+    watchForgotten = (owner) => owner.#watch();
+  }
 
   /** Takes ownership of `fd` (0 is a descriptor like any other). @throws EBADF if it is not open */
-  constructor(fd: number) {
+  constructor(fd: number, origin?: typeof RECEIVED) {
+    this.#fd = fd;
+    if (origin === RECEIVED) return;
     // A worker thread may be terminated while it has the descriptor: then the addon closes it.
     native().registerFd(fd);
-    this.#cell = { fd };
-    forgotten.register(this, this.#cell, this.#cell);
+    this.#watch();
   }
 
   /** True once closed or taken. */
   get closed(): boolean {
-    return this.#cell.fd === -1;
+    return this.#fd === -1;
   }
 
   /** The descriptor, borrowed. @throws `FDPASS_ERR_FD_TAKEN` once closed or taken */
   get fd(): number {
-    const { fd } = this.#cell;
-    if (fd === -1) throw new WireError('FDPASS_ERR_FD_TAKEN');
-    return fd;
+    if (this.#fd === -1) throw new WireError('FDPASS_ERR_FD_TAKEN');
+    return this.#fd;
   }
 
   /** Hands the descriptor to the caller, who must close it from now on. @throws `FDPASS_ERR_FD_TAKEN` once closed or taken */
@@ -59,7 +79,7 @@ export class PassedFd {
 
   /** Closes the descriptor. Idempotent; nothing happens after `take()`. */
   close(): void {
-    const { fd } = this.#cell;
+    const fd = this.#fd;
     if (fd === -1) return;
     this.#end();
     native().closeFd(fd);
@@ -69,7 +89,15 @@ export class PassedFd {
     this.close();
   }
 
+  #watch(): void {
+    if (this.#fd === -1 || this.#cell !== undefined) return;
+    this.#cell = { fd: this.#fd };
+    forgotten.register(this, this.#cell, this.#cell);
+  }
+
   #end(): void {
+    this.#fd = -1;
+    if (this.#cell === undefined) return;
     this.#cell.fd = -1;
     forgotten.unregister(this.#cell);
   }

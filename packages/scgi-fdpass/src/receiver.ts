@@ -1,23 +1,23 @@
-// The receiving side of the wire: from a listening UNIX socket to `Handover`s. Acknowledges or refuses each one as its
-// sender's version asks. Knows nothing of HTTP, and never lets one bad sender reach the listener or the others.
+// The receiving side of the wire: from a listening UNIX socket to the event `'handover'`. Its life, its options and its counters; each
+// message is judged and answered in handover-judge.ts. Knows nothing of HTTP.
 import { EventEmitter } from 'node:events';
-import { constants as os } from 'node:os';
 import { WireError, type WireErrorCode } from './errors.js';
-import { ACKNOWLEDGEMENT, closeHandover, type Handover, handoverKind } from './handover.js';
+import { closeHandover, type Handover } from './handover.js';
+import { HandoverJudge, type JudgeRules } from './handover-judge.js';
 import { integerOption, type WireLimits, wireLimits } from './limits.js';
 import type { Message } from './message.js';
-import { type AssemblyRules, connectionOf, MessageAssembly, senderOf } from './message-assembly.js';
-import { type FdListener, type FdListenerOptions, native, type PeerCredentials, RECORD } from './native.js';
-import { PassedFd } from './passed-fd.js';
-import { describeDescriptor, isConnectedStream } from './socket-facts.js';
+import { type FdListener, type FdListenerOptions, native, type PeerCredentials } from './native.js';
+import { watchForgotten } from './passed-fd.js';
 import { type ListenAddress, openUnixListener, type UnixListener } from './unix-listener.js';
 
 export interface ReceiverOptions {
   limits?: Partial<WireLimits>;
-  /** Milliseconds from accept to the whole message. @default 5000 */
+  /** Milliseconds from accept to the whole message; on a channel from its first byte. @default 5000 */
   messageTimeoutMs?: number;
   /** Connections that wait for their message; at this number accepting pauses. @default 1024 */
   maxPendingConnections?: number;
+  /** Connections kept open for more handovers, at their senders' wish; 0 keeps none. @default 1024 */
+  maxChannels?: number;
   /** Free descriptors below which accepting pauses: with a full table recvmsg would lose the client. @default 64 */
   minFreeDescriptors?: number;
   /** Who may send, by SO_PEERCRED; a sender passes if its uid or its gid is listed. @default everyone the socket's mode lets in */
@@ -25,8 +25,9 @@ export interface ReceiverOptions {
   /**
    * Asked before a version-1 handover is acknowledged: true refuses it, and its sender tries the next backend or its
    * fallback; nothing of the client was touched. Not asked for other senders: they cannot be refused, only served.
+   * `ahead`: how many handovers are taken already and not emitted yet, as several that come at once are judged first.
    */
-  refuse?: (message: Message) => boolean;
+  refuse?: (message: Message, ahead: number) => boolean;
 }
 
 /** Counters since the receiver was made. */
@@ -39,6 +40,8 @@ export interface ReceiverStats {
   errors: Partial<Record<WireErrorCode, number>>;
   /** Accepted, message not yet whole. */
   pending: number;
+  /** Open now: connections that are kept for more handovers. */
+  channels: number;
   /** How often accepting paused for lack of descriptors. */
   descriptorPauses: number;
   /** How often accepting paused because `maxPendingConnections` waited. */
@@ -62,23 +65,25 @@ const MAX_BATCH = 64;
  * are closed.
  */
 export class Receiver extends EventEmitter<ReceiverEvents> {
-  readonly #options: ReceiverOptions;
-  readonly #rules: AssemblyRules;
+  readonly #rules: JudgeRules;
   readonly #bounds: FdListenerOptions;
-  /** Connections whose message is not whole yet. */
-  readonly #pending = new Map<number, MessageAssembly>();
   readonly #counts = { full: 0, partial: 0, relay: 0, refused: 0 };
   readonly #errors: Partial<Record<WireErrorCode, number>> = {};
   #state: 'idle' | 'listening' | 'draining' | 'drained' = 'idle';
   #isUnref = false;
   #listener: FdListener | undefined;
+  #judge: HandoverJudge | undefined;
   #place: UnixListener | undefined;
 
   /** @throws `SCGI_ERR_LIMIT_OPTION` */
   constructor(options: ReceiverOptions = {}) {
     super();
-    this.#options = options;
-    const { messageTimeoutMs = 5000, maxPendingConnections = 1024, minFreeDescriptors = 64 } = options;
+    const {
+      messageTimeoutMs = 5000,
+      maxPendingConnections = 1024,
+      maxChannels = 1024,
+      minFreeDescriptors = 64,
+    } = options;
     this.#bounds = {
       maxBatch: MAX_BATCH,
       messageTimeoutMs: integerOption('messageTimeoutMs', messageTimeoutMs, 1, MAX_INT32),
@@ -88,7 +93,9 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
     this.#rules = {
       limits: wireLimits(options.limits),
       messageTimeoutMs,
+      maxChannels: integerOption('maxChannels', maxChannels, 0, MAX_INT32),
       allowedPeers: options.allowedPeers,
+      refuse: options.refuse,
     };
   }
 
@@ -115,9 +122,10 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
     const place = openUnixListener(address);
     let listener: FdListener;
     try {
-      listener = new (native().FdListener)(place.fd, this.#bounds, (bytes, records) =>
-        this.#onBatch(bytes, records),
-      );
+      listener = new (native().FdListener)(place.fd, this.#bounds, (bytes, records) => {
+        judge.onBatch(bytes, records);
+        this.#finishWhenIdle();
+      });
     } catch (error) {
       // EMFILE, most likely. An inherited descriptor stays the caller's.
       if (place.exclusive) {
@@ -126,8 +134,16 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
       }
       throw error;
     }
+    const judge = new HandoverJudge(listener, this.#rules, {
+      onHandover: (handover) => this.#deliver(handover),
+      onRefusal: () => {
+        this.#counts.refused++;
+      },
+      onError: (error, sender) => this.#report(error, sender),
+    });
     this.#place = place;
     this.#listener = listener;
+    this.#judge = judge;
     this.#state = 'listening';
     if (this.#isUnref) listener.unref();
     process.nextTick(() => {
@@ -140,12 +156,13 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   /**
    * Stops listening, and emits `'close'` once nothing waits any more. What senders have connected already is still received
    * (a sender of the public dialect has let go of its client by then); only on a descriptor shared with a supervisor it is
-   * left to the next process. Idempotent.
+   * left to the next process. Of a channel what has arrived is received, then it is closed. Idempotent.
    */
   close(): void {
     if (this.#state !== 'listening') return;
     this.#state = 'draining';
     this.#place?.removePath();
+    this.#judge?.drain();
     if (this.#place?.exclusive) {
       this.#listener?.drain(() => this.#onDrained());
     } else {
@@ -179,6 +196,7 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
       ...this.#counts,
       errors: { ...this.#errors },
       pending: listener?.pending ?? 0,
+      channels: listener?.channels ?? 0,
       descriptorPauses: listener?.descriptorPauses ?? 0,
       pendingPauses: listener?.pendingPauses ?? 0,
     };
@@ -191,7 +209,9 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   }
 
   #finishWhenIdle(): void {
-    if (this.#state === 'drained' && this.#listener?.stats().pending === 0) this.#finish();
+    if (this.#state !== 'drained' || this.#listener === undefined) return;
+    const { pending, channels } = this.#listener.stats();
+    if (pending === 0 && channels === 0) this.#finish();
   }
 
   #finish(): void {
@@ -199,106 +219,31 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
     this.#state = 'idle';
     this.#listener?.close();
     this.#listener = undefined;
+    this.#judge?.close();
+    this.#judge = undefined;
     this.#place = undefined;
-    for (const assembly of this.#pending.values()) assembly.close();
-    this.#pending.clear();
     process.nextTick(() => this.emit('close'));
   }
 
-  #onBatch(bytes: Buffer, records: Int32Array): void {
-    for (let at = 0; at < records.length; at += RECORD.STRIDE) {
-      this.#onRecord(bytes, records.subarray(at, at + RECORD.STRIDE));
-    }
-    this.#finishWhenIdle();
-  }
-
-  #onRecord(bytes: Buffer, record: Int32Array): void {
-    const id = connectionOf(record);
-    const assembly = this.#pending.get(id) ?? new MessageAssembly(this.#rules);
-    const sender = senderOf(record);
-    try {
-      assembly.collect(record);
-      // Destroyed by a listener in the middle of this batch: whatever else came is closed.
-      if (this.#listener === undefined) return assembly.close();
-      const message = assembly.push(bytes, record);
-      if (message === undefined) {
-        this.#pending.set(id, assembly);
-        return;
-      }
-      this.#pending.delete(id);
-      this.#deliver(this.#accept(id, message, assembly, sender));
-    } catch (error) {
-      this.#fail(id, assembly, sender, error);
-    }
-  }
-
-  /**
-   * Judges a whole message, answers its sender, and makes the handover; undefined if it was refused.
-   * @throws WireError; then nothing was acknowledged
-   */
-  #accept(
-    id: number,
-    message: Message,
-    { fds, fdFacts }: MessageAssembly,
-    sender: PeerCredentials,
-  ): Handover | undefined {
-    const { headers, version, earlyBytes, rest, contentLength } = message;
-    const kind = handoverKind(message);
-    const [passedFd] = fds;
-    if (kind === 'relay') {
-      if (passedFd !== undefined) throw new WireError('FDPASS_ERR_UNEXPECTED_FD');
-      const connection = this.#detach(id);
-      this.#counts.relay++;
-      return { kind, headers, version, sender, earlyBytes: rest, connection, contentLength };
-    }
-    if (passedFd === undefined) throw new WireError('FDPASS_ERR_NO_FD');
-    if (fds.length > 1) throw new WireError('FDPASS_ERR_TOO_MANY_FDS');
-    if (!isConnectedStream(fdFacts)) {
-      throw new WireError('FDPASS_ERR_FD_TYPE', describeDescriptor(fdFacts));
-    }
-    // The sender of a partial handover may relay the client's next bytes at once; after a full one nothing can follow.
-    if (kind === 'full' && rest.length > 0) throw new WireError('FDPASS_ERR_TRAILING_BYTES', rest.length);
-    if (version === 1 && this.#options.refuse?.(message) === true) {
-      this.#counts.refused++;
-      this.#listener?.closeConnection(id, ACKNOWLEDGEMENT.REFUSED);
-      passedFd.close();
-      return undefined;
-    }
-    const reply = version === 1 ? ACKNOWLEDGEMENT.TAKEN : undefined;
-    if (kind === 'full') {
-      const errno = this.#listener?.closeConnection(id, reply) ?? 0;
-      if (errno !== 0) throw new WireError('FDPASS_ERR_ACK', errno);
-      this.#counts.full++;
-      return { kind, headers, version, sender, earlyBytes, passedFd };
-    }
-    const connection = this.#detach(id, reply);
-    this.#counts.partial++;
-    const stream = rest.length === 0 ? earlyBytes : Buffer.concat([earlyBytes, rest]);
-    return { kind, headers, version, sender, earlyBytes: stream, passedFd, connection };
-  }
-
-  #detach(id: number, reply?: number): PassedFd {
-    const fd = this.#listener?.detachConnection(id, reply) ?? -os.errno.EBADF;
-    if (fd < 0) throw new WireError('FDPASS_ERR_ACK', -fd);
-    return new PassedFd(fd);
-  }
-
-  #deliver(handover: Handover | undefined): void {
-    if (handover === undefined) return;
+  #deliver(handover: Handover): void {
+    this.#counts[handover.kind]++;
     try {
       if (!this.emit('handover', handover)) closeHandover(handover);
     } catch (error) {
-      closeHandover(handover);
       throwLater(error);
+      try {
+        closeHandover(handover);
+      } catch (mistake) {
+        // The listener has closed the number behind its owner's back: nothing that the others of the batch should pay for.
+        throwLater(mistake);
+      }
     }
+    // Nearly always both are taken by now.
+    if (handover.kind !== 'relay') watchForgotten(handover.passedFd);
+    if (handover.kind !== 'full') watchForgotten(handover.connection);
   }
 
-  #fail(id: number, assembly: MessageAssembly, sender: PeerCredentials, cause: unknown): void {
-    this.#pending.delete(id);
-    assembly.close();
-    const reply = assembly.message?.version === 1 ? ACKNOWLEDGEMENT.REFUSED : undefined;
-    this.#listener?.closeConnection(id, reply);
-    const error = cause instanceof WireError ? cause : new WireError('FDPASS_ERR_RECEIVE', 0, { cause });
+  #report(error: WireError, sender: PeerCredentials): void {
     this.#errors[error.code] = (this.#errors[error.code] ?? 0) + 1;
     try {
       this.emit('handoverError', error, sender);

@@ -3,6 +3,8 @@
 
 import { WireError } from './errors.js';
 import { defaultWireLimits, type WireLimits } from './limits.js';
+import { NamesByPlace } from './names-by-place.js';
+import { SingletonJudge } from './singleton-judge.js';
 
 /**
  * Names that may occur only once: every name the two packages draw a conclusion from. SCGI forbids all duplicates, but web
@@ -14,6 +16,7 @@ export const SINGLETON_NAMES: ReadonlySet<string> = new Set([
   'CONTENT_LENGTH',
   'SCGI',
   'FD_PASS_VERSION',
+  'FD_PASS_KEEPALIVE',
   'FD_PASS_LOCATION',
   'FD_PASS_VIA',
   'FD_PASS_VIA_PID',
@@ -42,17 +45,19 @@ export const SINGLETON_NAMES: ReadonlySet<string> = new Set([
   'HTTP_TRANSFER_ENCODING',
 ]);
 
+/** More headers than this are found by a Map; of fewer, a search costs less than making one. */
+const MAX_SEARCHED_HEADERS = 48;
+
 /** The SCGI headers of one message, in the order they came. Values are latin1 strings: one character for each byte. */
 export class ScgiHeaders {
   /** Names at even places, values at odd ones. */
   readonly #pairs: readonly string[];
   /** Name to the place of its first value. A Map, so that no name can reach a prototype. */
-  readonly #first: ReadonlyMap<string, number>;
+  #first: ReadonlyMap<string, number> | undefined;
 
   /** Use {@link decodeScgiHeaders}: it checks what this takes for granted. */
-  constructor(pairs: readonly string[], first: ReadonlyMap<string, number>) {
+  constructor(pairs: readonly string[]) {
     this.#pairs = pairs;
-    this.#first = first;
   }
 
   /** Number of headers, repeated names counted each time. */
@@ -62,15 +67,15 @@ export class ScgiHeaders {
 
   /** The first value of `name`; undefined if there is none. An empty value is an empty string. */
   get(name: string): string | undefined {
-    const place = this.#first.get(name);
-    return place === undefined ? undefined : this.#pairs[place];
+    const place = this.#placeOf(name);
+    return place === -1 ? undefined : this.#pairs[place];
   }
 
   /** All values of `name` in the order they came. */
   getAll(name: string): string[] {
     const values: string[] = [];
-    const place = this.#first.get(name);
-    if (place === undefined) return values;
+    const place = this.#placeOf(name);
+    if (place === -1) return values;
     for (let at = place; at < this.#pairs.length; at += 2) {
       if (this.#pairs[at - 1] === name) values.push(this.#pairs[at] as string);
     }
@@ -79,7 +84,12 @@ export class ScgiHeaders {
 
   /** True if `name` occurs, even with an empty value. */
   has(name: string): boolean {
-    return this.#first.has(name);
+    return this.#placeOf(name) !== -1;
+  }
+
+  /** Every header in the order they came: names at even places, values at odd ones. */
+  get pairs(): readonly string[] {
+    return this.#pairs;
   }
 
   /** Every header in the order they came. */
@@ -88,7 +98,32 @@ export class ScgiHeaders {
       yield [this.#pairs[at] as string, this.#pairs[at + 1] as string];
     }
   }
+
+  /** Where the first value of `name` is; -1 if there is none. */
+  #placeOf(name: string): number {
+    const pairs = this.#pairs;
+    if (pairs.length > MAX_SEARCHED_HEADERS * 2) {
+      this.#first ??= firstPlaces(pairs);
+      return this.#first.get(name) ?? -1;
+    }
+    for (let at = 0; at < pairs.length; at += 2) {
+      if (pairs[at] === name) return at + 1;
+    }
+    return -1;
+  }
 }
+
+function firstPlaces(pairs: readonly string[]): Map<string, number> {
+  const first = new Map<string, number>();
+  for (let at = 0; at < pairs.length; at += 2) {
+    const name = pairs[at] as string;
+    if (!first.has(name)) first.set(name, at + 1);
+  }
+  return first;
+}
+
+const singletons = new SingletonJudge(SINGLETON_NAMES);
+const names = new NamesByPlace(SINGLETON_NAMES);
 
 /**
  * Decodes a netstring's payload. Judged in this order: count, then each header in turn (shape, size, duplicate), then that
@@ -105,20 +140,45 @@ export function decodeScgiHeaders(
   payload: Buffer,
   limits: Readonly<Pick<WireLimits, 'maxHeaders' | 'maxHeaderValueBytes'>> = defaultWireLimits,
 ): ScgiHeaders {
-  const { maxHeaders, maxHeaderValueBytes } = limits;
-  // One native conversion and one native split instead of two small strings for each header. The second argument stops the
-  // split at the limit: a payload of nothing but NUL makes no large array.
-  const pairs = payload.toString('latin1').split('\0', maxHeaders * 2 + 2);
-  if (pairs.length > maxHeaders * 2 + 1) throw new WireError('SCGI_ERR_TOO_MANY_HEADERS', maxHeaders);
+  return decodeScgiText(payload.toString('latin1'), limits);
+}
 
-  // Behind the last NUL the split leaves one empty string. Anything else there, or a name without its value, is an error,
-  // which the loop would take for a header: so it is looked at first.
-  const behindLastNul = pairs.pop();
-  if (behindLastNul !== '' || pairs.length % 2 !== 0) {
-    throw new WireError('SCGI_ERR_HEADERS_MALFORMED', Math.floor(pairs.length / 2) + 1);
+/** {@link decodeScgiHeaders} of a payload that is a string already, one character for each byte. */
+export function decodeScgiText(
+  text: string,
+  { maxHeaders, maxHeaderValueBytes }: Readonly<Pick<WireLimits, 'maxHeaders' | 'maxHeaderValueBytes'>>,
+): ScgiHeaders {
+  const pairs: string[] = [];
+  // Stops at the limit: a payload of nothing but NUL makes no large array.
+  const most = maxHeaders * 2;
+  let length = 0;
+  let begin = 0;
+  while (begin < text.length) {
+    const name = names.at(length / 2, text, begin);
+    if (name === undefined) break;
+    if (length === most) throw new WireError('SCGI_ERR_TOO_MANY_HEADERS', maxHeaders);
+    pairs[length++] = name;
+    begin += name.length + 1;
+    const end = text.indexOf('\0', begin);
+    if (end === -1) break;
+    pairs[length++] = text.slice(begin, end);
+    begin = end + 1;
   }
 
-  const first = new Map<string, number>();
+  // Something behind the last NUL, or a name without its value, which the loop would take for a header: so it is looked at first.
+  if (begin !== text.length || length % 2 !== 0) {
+    throw new WireError('SCGI_ERR_HEADERS_MALFORMED', Math.floor(length / 2) + 1);
+  }
+  if (names.areJudged(length / 2) && text.length <= maxHeaderValueBytes) return new ScgiHeaders(pairs);
+  judge(pairs, maxHeaderValueBytes);
+  names.judged(length / 2);
+  return new ScgiHeaders(pairs);
+}
+
+/** Judges each header in turn, and then the message. */
+function judge(pairs: readonly string[], maxHeaderValueBytes: number): void {
+  let hasDialect = false;
+  singletons.begin();
   for (let at = 0; at < pairs.length; at += 2) {
     const name = pairs[at] as string;
     const value = pairs[at + 1] as string;
@@ -130,13 +190,12 @@ export function decodeScgiHeaders(
     if (value.length > maxHeaderValueBytes) {
       throw new WireError('SCGI_ERR_HEADER_TOO_LARGE', headerNumber, 'value', maxHeaderValueBytes);
     }
-    if (!first.has(name)) first.set(name, at + 1);
-    else if (SINGLETON_NAMES.has(name)) throw new WireError('SCGI_ERR_DUPLICATE_HEADER', name);
+    if (singletons.isRepeated(name)) throw new WireError('SCGI_ERR_DUPLICATE_HEADER', name);
+    hasDialect ||= name === 'SCGI';
   }
 
   if (pairs[0] !== 'CONTENT_LENGTH') throw new WireError('SCGI_ERR_CONTENT_LENGTH_FIRST');
-  if (!first.has('SCGI')) throw new WireError('SCGI_ERR_DIALECT_MISSING');
-  return new ScgiHeaders(pairs, first);
+  if (!hasDialect) throw new WireError('SCGI_ERR_DIALECT_MISSING');
 }
 
 /**

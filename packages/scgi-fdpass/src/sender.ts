@@ -87,6 +87,9 @@ export class Sender {
   }
 }
 
+/** This sender asks for no channel, and closes the one it gets if its headers do. */
+const TAKEN_ANSWERS: ReadonlySet<number> = new Set([ACKNOWLEDGEMENT.TAKEN, ACKNOWLEDGEMENT.TAKEN_KEPT]);
+
 type Answer = { taken: true } | { taken: false; code: RefusalCode; cause?: unknown };
 
 /** One message on its way, on one connection. */
@@ -166,7 +169,7 @@ class Transfer {
     const count = native().read(this.#connection.fd, answer);
     if (count === -1) return undefined;
     // The end before an answer is a refusal.
-    if (count === 1 && answer[0] === ACKNOWLEDGEMENT.TAKEN) return { taken: true };
+    if (count === 1 && TAKEN_ANSWERS.has(answer[0] as number)) return { taken: true };
     return { taken: false, code: 'FDPASS_ERR_REFUSED' };
   }
 

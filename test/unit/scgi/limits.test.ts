@@ -52,6 +52,7 @@ test('the bounds of a receiver are checked when it is made, before anything is b
   for (const [option, min] of [
     ['messageTimeoutMs', 1],
     ['maxPendingConnections', 1],
+    ['maxChannels', 0],
     ['minFreeDescriptors', 0],
   ] as const) {
     for (const value of [min - 1, 2 ** 31, 1.5, Number.NaN, null]) {

@@ -1,4 +1,5 @@
 import test from 'ava';
+import fc from 'fast-check';
 import { wireLimits } from '#scgi/limits.js';
 import { decodeScgiHeaders, encodeScgiHeaders, SINGLETON_NAMES } from '#scgi/scgi-headers.js';
 
@@ -45,6 +46,32 @@ test('a repeated name keeps its values in order, and get gives the first', (t) =
   t.is(headers.get('A'), 'one');
   t.deepEqual(headers.getAll('A'), ['one', 'two', '']);
   t.is(headers.size, 6);
+});
+
+for (const others of [10, 46, 47, 500]) {
+  test(`among ${others} other headers a repeated name is found as well, and a missing one is not`, (t) => {
+    const rest = Array.from({ length: others }, (_, nth) => `B_${nth}\0A\0`).join('');
+    const limits = wireLimits();
+    const headers = decodeScgiHeaders(bytes(`${START}A\0one\0${rest}A\0two\0`), limits);
+    t.is(headers.get('A'), 'one');
+    t.deepEqual(headers.getAll('A'), ['one', 'two']);
+    t.is(headers.get('SCGI'), '1');
+    t.true(headers.has(`B_${others - 1}`));
+    for (const name of [`B_${others}`, '__proto__', 'one', '']) {
+      t.is(headers.get(name), undefined);
+      t.deepEqual(headers.getAll(name), []);
+      t.false(headers.has(name));
+    }
+  });
+}
+
+test('a singleton is told from a name that only looks like it, in every message anew', (t) => {
+  for (const name of SINGLETON_NAMES) {
+    const alike = [...name].with(name.length >> 1, 'x').join('');
+    const once = name === 'CONTENT_LENGTH' || name === 'SCGI' ? '' : `${name}\0v\0`;
+    const payload = bytes(`${START}${once}${`${alike}\0v\0`.repeat(3)}`);
+    for (let nth = 0; nth < 2; nth++) t.is(decodeScgiHeaders(payload).getAll(alike).length, 3);
+  }
 });
 
 test('a value that equals a name is no name', (t) => {
@@ -112,6 +139,43 @@ test('the default limits hold: 512 headers, 64 KiB for a value', (t) => {
   t.is(decodeScgiHeaders(bytes(`${START}A\0${longest}\0`)).get('A'), longest);
   t.throws(() => decodeScgiHeaders(bytes(`${START}A\0${longest}x\0`)), { code: 'SCGI_ERR_HEADER_TOO_LARGE' });
 });
+
+test('a message is judged by its own names, whatever the messages before it had in their places', (t) => {
+  // Few names, so that they repeat, move, and take the place of one that is too long to be remembered.
+  const long = 'L'.repeat(100);
+  const name = fc.constantFrom('HTTPS', 'REMOTE_ADDR', 'HTTP_HOST', 'A', 'HTTP_HOS', 'HTTP_HOSTS', long, '');
+  const message = fc.array(name, { maxLength: 5 });
+  t.notThrows(() =>
+    fc.assert(
+      fc.property(fc.array(message, { maxLength: 6 }), (messages) => {
+        for (const names of messages) {
+          const expected = verdict(names);
+          const payload = bytes(START + names.map((each) => `${each}\0x\0`).join(''));
+          let code: string | undefined;
+          try {
+            const decoded = [...decodeScgiHeaders(payload).entries()].map(([each]) => each);
+            if (decoded.join() !== ['CONTENT_LENGTH', 'SCGI', ...names].join()) code = 'other names';
+          } catch (error) {
+            code = (error as { code: string }).code;
+          }
+          if (code !== expected) throw new Error(`${names}: ${code} instead of ${expected}`);
+        }
+      }),
+      { numRuns: 2000 },
+    ),
+  );
+});
+
+/** By the rules, with nothing remembered. */
+function verdict(names: readonly string[]): string | undefined {
+  const seen = new Set<string>();
+  for (const each of names) {
+    if (each === '') return 'SCGI_ERR_HEADERS_MALFORMED';
+    if (SINGLETON_NAMES.has(each) && seen.has(each)) return 'SCGI_ERR_DUPLICATE_HEADER';
+    seen.add(each);
+  }
+  return undefined;
+}
 
 test('headers are encoded in the order given, one byte for each character', (t) => {
   const encoded = encodeScgiHeaders([
