@@ -20,12 +20,15 @@ function newestInput() {
 /** Whether `module` was built after the last change of what it is made of. */
 const isCurrent = (module) => fs.existsSync(module) && fs.statSync(module).mtimeMs > newestInput();
 
+/** Whether nginx's headers are installed: without them there is no module. */
+const hasHeaders = () => fs.existsSync(HEADERS);
+
 /** Builds the module if it is missing or older than what it is made of. Without nginx's headers it does nothing. */
 function buildNginxModule() {
-  if (!fs.existsSync(HEADERS)) return;
+  if (!hasHeaders()) return;
   if (isCurrent(MODULE)) return;
   const { status } = spawnSync(path.join(FOLDER, 'build.sh'), { stdio: 'inherit' });
   if (status !== 0) throw new Failure('The nginx module could not be built: the reason is above.');
 }
 
-module.exports = { buildNginxModule, isCurrent };
+module.exports = { buildNginxModule, hasHeaders, isCurrent };

@@ -25,7 +25,8 @@ mkdir -p "$build"
 build="$(cd "$build" && pwd)"
 log="$build/build.log"
 # Its own for each run: two at a time would pull each other's files away.
-objs="$(mktemp -d "$build/objs.XXXXXX")"
+# No dot in the name: nginx's configure takes ".S" and ".c" in a path for the end of a source file.
+objs="$(mktemp -d "$build/objs-XXXXXX")"
 trap 'rm -rf "$objs"' EXIT
 # configure looks for its parts in the current folder, and writes into --builddir only.
 cd "$source"

@@ -5,6 +5,7 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { openDescriptors } from './descriptors.js';
 import { condition, program, type Requirement } from './requirements.js';
 import { until } from './until.js';
 
@@ -128,6 +129,13 @@ export async function startNginx(folder: string, http: string, options: NginxOpt
     if (hasEnded()) throw new Error(`nginx did not start:\n${errorLog()}`);
   };
   await started();
+  // nginx tells each worker of those that were started behind it, by a descriptor: after that they have the same number.
+  await until('the workers know each other', () => {
+    const counts = children()
+      .filter(isReady)
+      .map((worker) => openDescriptors(worker).size);
+    return hasEnded() || new Set(counts).size <= 1;
+  });
   return {
     folder,
     pid,
@@ -140,7 +148,10 @@ export async function startNginx(folder: string, http: string, options: NginxOpt
     },
     quit: async () => {
       child.kill('SIGQUIT');
+      // Without a master it may come between two of nginx's waits, and is noticed with the next event: another one is one.
+      const again = workers === 0 ? setInterval(() => child.kill('SIGQUIT'), 500) : undefined;
       await exited;
+      clearInterval(again);
     },
     close: async () => {
       child.kill('SIGTERM');

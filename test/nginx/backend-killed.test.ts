@@ -38,6 +38,12 @@ async function killed({ child }: CommandedProcess): Promise<void> {
   await until('it is dead', () => child.signalCode !== null);
 }
 
+/** What a title ends with, and what nginx is told. */
+const WAYS = [
+  ['', ''],
+  [', over channels', 'fd_pass_keepalive 2;'],
+] as const;
+
 const CLIENTS = 40;
 
 withNginx(`killed with ${CLIENTS} handovers in its accept queue: none is lost`, async (t) => {
@@ -111,54 +117,62 @@ for (const [version, promise] of [
   });
 }
 
-withNginx('killed and restarted under load: only what it had acknowledged can be lost', async (t) => {
-  const AT_A_TIME = 8;
-  const KILLS = 4;
-  const { port, host, socket } = await twoBackends(t);
-  const processes = await Promise.all(
-    Array.from({ length: KILLS + 1 }, () => backendProcess(t, first(socket), 5)),
+for (const [over, directives] of WAYS) {
+  withNginx(
+    `killed and restarted under load: only what it had acknowledged can be lost${over}`,
+    async (t) => {
+      const AT_A_TIME = 8;
+      const KILLS = 4;
+      const { port, host, socket } = await twoBackends(t, () => `location / { fd_pass app; ${directives} }`);
+      const processes = await Promise.all(
+        Array.from({ length: KILLS + 1 }, () => backendProcess(t, first(socket), 20)),
+      );
+      await processes[0]?.ask('listen');
+      const load = new CountingLoad(port, host, AT_A_TIME);
+      await load.answered(100);
+      for (const [n, backend] of processes.entries()) {
+        if (n === KILLS) break;
+        await killed(backend);
+        await load.answered(50);
+        t.is(await processes[n + 1]?.ask('listen'), 'listening');
+        await load.answered(100);
+      }
+      const sent = await load.stop();
+      const lost = [...load.problems.values()];
+      t.log(`${sent} clients, ${lost.length} lost in ${KILLS} kills`);
+      t.is(load.answers.size + lost.length, sent);
+      // No part of an answer, no 502: those it had taken end without a byte.
+      t.deepEqual(
+        lost.filter((problem) => !/^(ECONNRESET)?$/.test(problem)),
+        [],
+      );
+      t.true(lost.length > 0 && lost.length <= KILLS * AT_A_TIME);
+      t.deepEqual(load.names(), ['second', ...pids(processes)].sort());
+    },
   );
-  await processes[0]?.ask('listen');
-  const load = new CountingLoad(port, host, AT_A_TIME);
-  await load.answered(100);
-  for (const [n, backend] of processes.entries()) {
-    if (n === KILLS) break;
-    await killed(backend);
-    await load.answered(50);
-    t.is(await processes[n + 1]?.ask('listen'), 'listening');
-    await load.answered(100);
-  }
-  const sent = await load.stop();
-  const lost = [...load.problems.values()];
-  t.log(`${sent} clients, ${lost.length} lost in ${KILLS} kills`);
-  t.is(load.answers.size + lost.length, sent);
-  // No part of an answer, no 502: those it had taken end without a byte.
-  t.deepEqual(
-    lost.filter((problem) => !/^(ECONNRESET)?$/.test(problem)),
-    [],
-  );
-  t.true(lost.length > 0 && lost.length <= KILLS * AT_A_TIME);
-  t.deepEqual(load.names(), ['second', ...pids(processes)].sort());
-});
+}
 
-withNginx('closed politely and restarted under load: nothing is lost', async (t) => {
-  const { port, host, socket } = await twoBackends(t);
-  const processes = await Promise.all(Array.from({ length: 4 }, () => backendProcess(t, first(socket))));
-  await processes[0]?.ask('listen');
-  const load = new CountingLoad(port, host);
-  for (const [n, backend] of processes.entries()) {
-    await load.answered(100);
-    if (n === processes.length - 1) break;
-    t.is(await backend.ask('close'), 'closed');
-    await load.answered(50);
-    t.is(await processes[n + 1]?.ask('listen'), 'listening');
-  }
-  t.is(await load.stop(), load.answers.size);
-  t.deepEqual([...load.problems.values()], []);
-  t.deepEqual(load.names(), ['second', ...pids(processes)].sort());
-});
+for (const [over, directives] of WAYS) {
+  withNginx(`closed politely and restarted under load: nothing is lost${over}`, async (t) => {
+    const { port, host, socket } = await twoBackends(t, () => `location / { fd_pass app; ${directives} }`);
+    const processes = await Promise.all(Array.from({ length: 4 }, () => backendProcess(t, first(socket))));
+    await processes[0]?.ask('listen');
+    const load = new CountingLoad(port, host);
+    for (const [n, backend] of processes.entries()) {
+      await load.answered(100);
+      if (n === processes.length - 1) break;
+      t.is(await backend.ask('close'), 'closed');
+      await load.answered(50);
+      t.is(await processes[n + 1]?.ask('listen'), 'listening');
+    }
+    t.is(await load.stop(), load.answers.size);
+    t.deepEqual([...load.problems.values()], []);
+    t.deepEqual(load.names(), ['second', ...pids(processes)].sort());
+  });
+}
 
 for (const [way, locations] of Object.entries({
+  'over channels': (socket: string) => `location / { fd_pass unix:${first(socket)}; fd_pass_keepalive 2; }`,
   'with nothing but its path': (socket: string) => `location / { fd_pass unix:${first(socket)}; }`,
   'with a fallback to the same socket': (socket: string) =>
     `location / { fd_pass unix:${first(socket)}; fd_pass_fallback @relay; }

@@ -39,10 +39,11 @@ const valid: Readonly<Record<string, string>> = {
   'limit_except beside it': inLocation('fd_pass unix:/a;', 'limit_except GET { deny all; }'),
   'every directive in http': `fd_pass_fallback @relay; fd_pass_param NAME value; fd_pass_send_timeout 1s;
     fd_pass_next_tries 2; fd_pass_next_timeout 3s; fd_pass_idle_timeout 1d;
+    fd_pass_keepalive 1024; fd_pass_keepalive_timeout 1h; fd_pass_keepalive_handovers 1;
     ${inServer('location / { fd_pass unix:/a; }', RELAY)}`,
   'every directive in a server': inServer(
     'fd_pass_fallback @relay; fd_pass_param NAME value; fd_pass_send_timeout 100ms;',
-    'fd_pass_next_tries 0; fd_pass_next_timeout 0; fd_pass_idle_timeout 0;',
+    'fd_pass_next_tries 0; fd_pass_next_timeout 0; fd_pass_idle_timeout 0; fd_pass_keepalive 0;',
     'location / { fd_pass unix:/a; }',
     RELAY,
   ),

@@ -29,6 +29,14 @@ interface Wrong {
 
 const NO_TARGET = 'is neither "unix:" with an absolute path nor the name of an upstream';
 
+const TIMES: readonly string[] = [
+  'fd_pass_send_timeout',
+  'fd_pass_next_timeout',
+  'fd_pass_idle_timeout',
+  'fd_pass_keepalive_timeout',
+];
+const NUMBERS: readonly string[] = ['fd_pass_next_tries', 'fd_pass_keepalive', 'fd_pass_keepalive_handovers'];
+
 const wrong: readonly Wrong[] = [
   {
     what: 'fd_pass without an argument',
@@ -224,30 +232,39 @@ const wrong: readonly Wrong[] = [
     complaint: '"fd_pass_param" directive is not allowed here',
   },
 
-  ...['fd_pass_send_timeout', 'fd_pass_next_timeout', 'fd_pass_idle_timeout', 'fd_pass_next_tries'].flatMap(
-    (name) => [
-      ...['soon', '-1', '1.5', '99999999999999999999'].map((value) => ({
-        what: `${name} ${value}`,
-        http: inServer(`${name} ${value}; # here`),
-        complaint: `"${name}" directive invalid ${name === 'fd_pass_next_tries' ? 'number' : 'value'}`,
-      })),
-      {
-        what: `${name} twice`,
-        http: inServer(`${name} 1;`, `${name} 1; # here`),
-        complaint: `"${name}" directive is duplicate`,
-      },
-      {
-        what: `${name} without an argument`,
-        http: inServer(`${name}; # here`),
-        complaint: `invalid number of arguments in "${name}" directive`,
-      },
-      {
-        what: `${name} in an if`,
-        http: inServer('location / {', 'if ($host) {', `${name} 1; # here`, '}', '}'),
-        complaint: `"${name}" directive is not allowed here`,
-      },
-    ],
-  ),
+  {
+    what: 'fd_pass_keepalive 1025',
+    http: inServer('fd_pass_keepalive 1025; # here'),
+    complaint: 'value must be between 0 and 1024',
+  },
+  {
+    what: 'fd_pass_keepalive_handovers 0',
+    http: inServer('fd_pass_keepalive_handovers 0; # here'),
+    complaint: 'value must be equal to or greater than 1',
+  },
+
+  ...[...TIMES, ...NUMBERS].flatMap((name) => [
+    ...['soon', '-1', '1.5', '99999999999999999999'].map((value) => ({
+      what: `${name} ${value}`,
+      http: inServer(`${name} ${value}; # here`),
+      complaint: `"${name}" directive invalid ${NUMBERS.includes(name) ? 'number' : 'value'}`,
+    })),
+    {
+      what: `${name} twice`,
+      http: inServer(`${name} 1;`, `${name} 1; # here`),
+      complaint: `"${name}" directive is duplicate`,
+    },
+    {
+      what: `${name} without an argument`,
+      http: inServer(`${name}; # here`),
+      complaint: `invalid number of arguments in "${name}" directive`,
+    },
+    {
+      what: `${name} in an if`,
+      http: inServer('location / {', 'if ($host) {', `${name} 1; # here`, '}', '}'),
+      complaint: `"${name}" directive is not allowed here`,
+    },
+  ]),
 ];
 
 for (const { what, http, complaint } of wrong) {

@@ -3,11 +3,13 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { behindNginx } from '../helpers/behind-nginx.js';
+import { ChannelBackend, type ChannelMessage, keeping } from '../helpers/channel-backend.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { nginxWithModule } from '../helpers/nginx.js';
 import { RawClient } from '../helpers/raw-client.js';
 import { needs, program } from '../helpers/requirements.js';
 import { temporaryFolder } from '../helpers/serve.js';
+import { until } from '../helpers/until.js';
 import { type Offer, REFUSED, TAKEN, WireBackend } from '../helpers/wire-backend.js';
 
 guardDescriptors(test);
@@ -42,6 +44,28 @@ const BACKENDS: Record<string, (offer: Offer) => void> = {
   },
 };
 
+/** What a backend does that has kept the connection, by the last part of the target. */
+const ON_CHANNELS: Record<string, (message: ChannelMessage) => void> = {
+  keeps: keeping(),
+  refuses: (message) => {
+    message.connection.answer(REFUSED);
+    message.drop();
+  },
+  // With whoever else waits on it.
+  closes: (message) => {
+    message.drop();
+    message.connection.close();
+  },
+  last: (message) => {
+    if (message.connection.close(TAKEN) === 0) message.serve('kept');
+    else message.drop();
+  },
+  rubbish: (message) => {
+    message.connection.answer(0x48);
+    message.drop();
+  },
+};
+
 /** Where somebody waits for it. */
 const SOON = 'fd_pass_send_timeout 50ms;';
 
@@ -66,6 +90,17 @@ const CASES: readonly (readonly [request: string, answer: RegExp | undefined])[]
   [get('/variable?to=missing'), / 503 /],
   [get('/variable?to=late'), / (504|200) /],
   [get('/variable?to=silent'), undefined],
+  ...Array(3).fill([get('/silent-channel/'), / 200 OK.*(kept \/silent-channel\/|from the fallback)$/s]),
+  ...Array(6).fill([get('/channel/keeps'), / 200 OK.*\r\n\r\nkept/s]),
+  [
+    `GET /channel/keeps HTTP/1.1\r\nHost: a\r\nA: ${FIELD}B: ${FIELD}C: ${FIELD}\r\n`,
+    / 200 OK.*\r\n\r\nkept/s,
+  ],
+  [get('/channel/last'), / 200 OK.*\r\n\r\nkept/s],
+  ...['refuses', 'closes', 'rubbish'].map((what): [string, RegExp] => [
+    get(`/channel/${what}`),
+    / 200 OK.*from the fallback$/s,
+  ]),
   ...Object.keys(BACKENDS)
     .filter((name) => name !== 'late')
     .flatMap((name): [string, RegExp][] => [
@@ -124,12 +159,28 @@ async function checked(t: ExecutionContext, rounds: number): Promise<Findings> {
         )
         .join('\n')}
       location /alone/ { fd_pass unix:${socket}; }
+      ${['', 'silent-']
+        .map(
+          (name) => `location /${name}channel/ {
+            fd_pass ${at(socket, `${name}channel`)}; fd_pass_fallback @fallback; ${name === '' ? '' : SOON}
+            fd_pass_keepalive 2; fd_pass_keepalive_timeout 200ms; fd_pass_keepalive_handovers 20; }`,
+        )
+        .join('\n')}
       location @fallback { return 200 "from the fallback"; }`,
   });
   for (const [name, behave] of Object.entries(BACKENDS)) {
     const backend = new WireBackend(join(dirname(front.socket), name), behave);
     t.teardown(() => backend.close());
   }
+  const channels = new ChannelBackend(join(dirname(front.socket), 'channel'), (message) =>
+    ON_CHANNELS[message.target.split('/').at(-1) ?? '']?.(message),
+  );
+  t.teardown(() => channels.close());
+  // Keeps each connection, and says no more on it.
+  const silent = new ChannelBackend(join(dirname(front.socket), 'silent-channel'), (message) => {
+    if (message.connection.messages.length === 1) keeping()(message);
+  });
+  t.teardown(() => silent.close());
   for (let round = 0; round < rounds; round++) {
     await Promise.all(
       CASES.map(async ([request, answer]) => {
@@ -142,6 +193,10 @@ async function checked(t: ExecutionContext, rounds: number): Promise<Findings> {
   }
   const lines = await front.accessLog(rounds * (CASES.length + 1));
   t.is(lines.length, rounds * (CASES.length + 1));
+  await until('nginx has closed its channels', () =>
+    [...channels.connections, ...silent.connections].every(({ isOver, isClosed }) => isOver || isClosed),
+  );
+  t.log(`${channels.messages.length} messages on ${channels.connections.length} connections`);
   await front.nginx.quit();
   const report = readFileSync(log, 'latin1');
   const found = (pattern: RegExp): string | undefined => pattern.exec(report)?.[1];

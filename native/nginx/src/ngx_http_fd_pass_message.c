@@ -49,6 +49,7 @@ static ngx_str_t  ngx_http_fd_pass_reserved[] = {
     ngx_string("CONTENT_LENGTH"),
     ngx_string("SCGI"),
     ngx_string("FD_PASS_VERSION"),
+    ngx_string("FD_PASS_KEEPALIVE"),
     ngx_string("FD_PASS_VIA"),
     ngx_string("FD_PASS_VIA_PID"),
     ngx_string("FD_PASS_VIA_UID"),
@@ -224,6 +225,15 @@ ngx_http_fd_pass_create_message(ngx_http_fd_pass_ctx_t *ctx)
 
     ngx_str_set(&value, "1");
     ngx_http_fd_pass_add(&b, "FD_PASS_VERSION", &value);
+
+    /* in a partial handover the connection carries the client's bytes, to its end */
+
+    ctx->keepalive = ctx->conf->keepalive > 0
+                     && ctx->kind == NGX_HTTP_FD_PASS_FULL;
+
+    if (ctx->keepalive) {
+        ngx_http_fd_pass_add(&b, "FD_PASS_KEEPALIVE", &value);
+    }
 
 #if (NGX_HTTP_SSL)
 

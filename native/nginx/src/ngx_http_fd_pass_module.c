@@ -17,6 +17,16 @@ static char *ngx_http_fd_pass_fallback(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 
+static ngx_conf_num_bounds_t  ngx_http_fd_pass_keepalive_bounds = {
+    ngx_conf_check_num_bounds, 0, 1024
+};
+
+
+static ngx_conf_num_bounds_t  ngx_http_fd_pass_handovers_bounds = {
+    ngx_conf_check_num_bounds, 1, -1
+};
+
+
 static ngx_command_t  ngx_http_fd_pass_commands[] = {
 
     { ngx_string("fd_pass"),
@@ -68,6 +78,27 @@ static ngx_command_t  ngx_http_fd_pass_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fd_pass_loc_conf_t, idle_timeout),
       NULL },
+
+    { ngx_string("fd_pass_keepalive"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fd_pass_loc_conf_t, keepalive),
+      &ngx_http_fd_pass_keepalive_bounds },
+
+    { ngx_string("fd_pass_keepalive_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fd_pass_loc_conf_t, keepalive_timeout),
+      NULL },
+
+    { ngx_string("fd_pass_keepalive_handovers"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fd_pass_loc_conf_t, keepalive_handovers),
+      &ngx_http_fd_pass_handovers_bounds },
 
       ngx_null_command
 };
@@ -200,6 +231,9 @@ ngx_http_fd_pass_create_loc_conf(ngx_conf_t *cf)
     conf->next_tries = NGX_CONF_UNSET_UINT;
     conf->next_timeout = NGX_CONF_UNSET_MSEC;
     conf->idle_timeout = NGX_CONF_UNSET_MSEC;
+    conf->keepalive = NGX_CONF_UNSET_UINT;
+    conf->keepalive_timeout = NGX_CONF_UNSET_MSEC;
+    conf->keepalive_handovers = NGX_CONF_UNSET_UINT;
 
     return conf;
 }
@@ -236,6 +270,11 @@ ngx_http_fd_pass_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->next_tries, prev->next_tries, 0);
     ngx_conf_merge_msec_value(conf->next_timeout, prev->next_timeout, 0);
     ngx_conf_merge_msec_value(conf->idle_timeout, prev->idle_timeout, 3600000);
+    ngx_conf_merge_uint_value(conf->keepalive, prev->keepalive, 0);
+    ngx_conf_merge_msec_value(conf->keepalive_timeout, prev->keepalive_timeout,
+                              60000);
+    ngx_conf_merge_uint_value(conf->keepalive_handovers,
+                              prev->keepalive_handovers, 10000);
 
     return NGX_CONF_OK;
 }
