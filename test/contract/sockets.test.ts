@@ -148,6 +148,8 @@ for (const subject of connectionSubjects) {
       const { server, connect } = await subject.start(
         t,
         ({ socket }, response) => {
+          // A connection that is answered without a socket so far has what a socket is told from the moment it has one.
+          socket.ref();
           const fd = descriptorOf(server, socket);
           const look = () => ({
             noDelay: native.getOption(fd, IPPROTO_TCP, TCP_NODELAY) !== 0,

@@ -34,6 +34,8 @@ export interface Subject {
   readonly kind: 'node' | GatewayOptions['kind'];
   /** The web server speaks HTTP with the client, and each connection here has one request. */
   readonly isRelay: boolean;
+  /** The sender is the front door: it asks those that refuse once more. */
+  readonly isFrontDoor: boolean;
   /** Makes a server that does not listen yet. */
   create(options: HandoverServerOptions, listener?: RequestListener): Server;
   /** Makes one that does, until the test ends. `configure` sees it before. */
@@ -54,6 +56,7 @@ const node: Subject = {
   name: 'node:http',
   kind: 'node',
   isRelay: false,
+  isFrontDoor: false,
   create: ({ keepAlive, ...options }, listener) =>
     createHttpServer(typeof keepAlive === 'boolean' ? { ...options, keepAlive } : options, listener),
   async start(t, listener, options = {}, configure = () => {}) {
@@ -77,12 +80,13 @@ const node: Subject = {
   },
 };
 
-function handover(name: string, gatewayOptions: GatewayOptions): Subject {
+function handover(name: string, gatewayOptions: GatewayOptions, own: HandoverServerOptions = {}): Subject {
   return {
     name,
     kind: gatewayOptions.kind,
     isRelay: gatewayOptions.kind === 'relay',
-    create: (options, listener) => createServer({ ...LIKE_NODE, ...options }, listener),
+    isFrontDoor: gatewayOptions.kind === 'full' && gatewayOptions.variables === undefined,
+    create: (options, listener) => createServer({ ...LIKE_NODE, ...own, ...options }, listener),
     async start(t, listener, options = {}, configure = () => {}) {
       const server = this.create(options, reporting(t, listener));
       configure(server);
@@ -106,6 +110,7 @@ function handover(name: string, gatewayOptions: GatewayOptions): Subject {
 export const subjects: readonly Subject[] = [
   node,
   handover('full', { kind: 'full' }),
+  handover('full, not lean', { kind: 'full' }, { lean: false }),
   handover('full with early bytes', { kind: 'full', variables: { GATEWAY: 'reads ahead' } }),
   handover('partial', { kind: 'partial' }),
   handover('relay', { kind: 'relay' }),

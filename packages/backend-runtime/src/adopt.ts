@@ -71,9 +71,14 @@ function adoptFullTls(handover: FullHandover, facts: ConnectionFacts, options: R
   const writeFd = passedFd.fd;
   // A descriptor of its own to read: libuv watches each one for one owner only.
   const reading = passedFd.dup();
+  const closeNotify = new CloseNotify(writeFd);
   const events = {
     onTruncated: () => facts.noteTruncation(),
-    onError: (error: RuntimeError) => socket.onTlsError(error),
+    onError: (error: RuntimeError) => {
+      // What cannot be read stays there, unread.
+      closeNotify.awaitClient(options.lingeringTimeMs);
+      socket.owner?.onTlsError(error);
+    },
   };
   let source: TlsSource | undefined;
   let sink: Socket | undefined;
@@ -85,7 +90,7 @@ function adoptFullTls(handover: FullHandover, facts: ConnectionFacts, options: R
       ...split,
       source,
       sink,
-      closeNotify: new CloseNotify(writeFd),
+      closeNotify,
       isPeerGone: () => false,
     });
     applyOptions(socket, options);
@@ -187,7 +192,7 @@ function aboveStandardStreams(passedFd: PassedFd): PassedFd {
 }
 
 /** Moves a descriptor into a socket; whichever of the two fails, it has exactly one owner. */
-function own<T extends Socket>(passedFd: PassedFd, makeSocket: (fd: number) => T): T {
+export function own<T extends Socket>(passedFd: PassedFd, makeSocket: (fd: number) => T): T {
   const fd = passedFd.take();
   try {
     return makeSocket(fd);
@@ -198,13 +203,13 @@ function own<T extends Socket>(passedFd: PassedFd, makeSocket: (fd: number) => T
 }
 
 /** As net.Server does; through the socket, so that it knows what a later `setNoDelay(false)` changes. */
-function applyOptions(socket: Socket, options: ResolvedOptions): void {
+export function applyOptions(socket: Socket, options: ResolvedOptions): void {
   if (options.noDelay) socket.setNoDelay(true);
   if (options.tcpKeepAlive) socket.setKeepAlive(true, options.tcpKeepAliveInitialDelayMs);
 }
 
-/** The web server's settings do not fit a socket that Node.js writes: nginx corks. */
-function tuneTcp(fd: number, { tcpUserTimeoutMs }: ResolvedOptions): void {
+/** The web server's settings do not fit a socket that Node.js writes: nginx corks. Borrows. */
+export function tuneTcp(fd: number, { tcpUserTimeoutMs }: ResolvedOptions): void {
   const { setOption, constants } = native();
   try {
     setOption(fd, constants.IPPROTO_TCP, constants.TCP_CORK, 0);

@@ -5,14 +5,26 @@ import { type FdPoller, native } from './native.js';
 
 const WARNING = 1;
 const CLOSE_NOTIFY = 0;
+const FIRST_LOOK_MS = 1;
+const LONGEST_PAUSE_MS = 64;
 
 export class CloseNotify {
   readonly #fd: number;
   #waiting: { readonly fd: PassedFd; readonly poller: FdPoller } | undefined;
+  #nextLook: NodeJS.Timeout | undefined;
+  #patienceMs: number | undefined;
 
   /** @param fd borrowed until `cancel()`, or the callback of `send()` */
   constructor(fd: number) {
     this.#fd = fd;
+  }
+
+  /**
+   * From now on `send()` calls back only when the client's kernel has everything, or has taken nothing for so long: for a
+   * connection that has unread bytes to its end, because closing it is a reset, which throws away what the client has not got.
+   */
+  awaitClient(patienceMs: number): void {
+    this.#patienceMs = patienceMs;
   }
 
   /** Sends it behind everything the kernel has, when there is room. A client that is gone needs none: then nothing is sent. */
@@ -23,11 +35,13 @@ export class CloseNotify {
       // Whoever writes or reads next hears of it.
     }
     this.cancel();
-    callback();
+    if (this.#patienceMs === undefined) callback();
+    else this.#awaitClient(this.#patienceMs, callback);
   }
 
   /** Gives up waiting; the callback is not called. Idempotent. */
   cancel(): void {
+    clearTimeout(this.#nextLook);
     this.#waiting?.poller.close();
     this.#waiting?.fd.close();
     this.#waiting = undefined;
@@ -40,5 +54,21 @@ export class CloseNotify {
     const poller = new (native().FdPoller)(fd.fd, () => this.send(callback));
     this.#waiting = { fd, poller };
     poller.start(native().constants.WRITABLE);
+  }
+
+  /** Nobody tells that a queue is empty: it is looked at now and then. */
+  #awaitClient(patienceMs: number, callback: () => void): void {
+    let before = Number.POSITIVE_INFINITY;
+    let sinceMs = 0;
+    let pauseMs = FIRST_LOOK_MS;
+    const look = (): void => {
+      const left = native().writeQueueBytes(this.#fd);
+      const nowMs = performance.now();
+      if (left < before) [before, sinceMs] = [left, nowMs];
+      if (left === 0 || nowMs - sinceMs >= patienceMs) return callback();
+      this.#nextLook = setTimeout(look, pauseMs);
+      pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+    };
+    look();
   }
 }

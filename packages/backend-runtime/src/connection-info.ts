@@ -60,6 +60,7 @@ const PROTOCOL_HEADERS = new Set([
   'DOCUMENT_ROOT',
   'DOCUMENT_URI',
   'FD_PASS_VERSION',
+  'FD_PASS_KEEPALIVE',
   'GATEWAY_INTERFACE',
   'HTTPS',
   'KTLS_RX',
@@ -81,13 +82,13 @@ const PROTOCOL_HEADERS = new Set([
 
 /** What is known of one connection; each fact is read when it is first asked for, and kept. */
 export class ConnectionFacts {
-  readonly client: SocketAddress;
   /** The sender's word, which is compared with the kernel's at adoption. */
   readonly isEncrypted: boolean;
   /** Requests begun on this connection. */
   requestNumber = 0;
   readonly #handover: Handover;
-  readonly #descriptor: () => number | undefined;
+  #descriptor: () => number | undefined;
+  #client: SocketAddress | undefined;
   #cipher: KernelCipher | undefined;
   #isTruncated = false;
   #peer: SocketAddress | undefined;
@@ -99,8 +100,22 @@ export class ConnectionFacts {
   constructor(handover: Handover, descriptor: () => number | undefined) {
     this.#handover = handover;
     this.#descriptor = descriptor;
-    this.client = addressFrom(handover.headers, 'REMOTE_ADDR', 'REMOTE_PORT') ?? UNKNOWN;
     this.isEncrypted = handover.headers.get('HTTPS')?.toLowerCase() === 'on';
+  }
+
+  /** The descriptor has another owner now, as in the constructor. */
+  set descriptor(descriptor: () => number | undefined) {
+    this.#descriptor = descriptor;
+  }
+
+  get client(): SocketAddress {
+    this.#client ??= addressFrom(this.#handover.headers, 'REMOTE_ADDR', 'REMOTE_PORT') ?? UNKNOWN;
+    return this.#client;
+  }
+
+  /** As SocketFacts has it. */
+  get encrypted(): boolean {
+    return this.isEncrypted;
   }
 
   get tls(): TlsFacts | undefined {
@@ -218,14 +233,15 @@ export function addressFrom(
   };
 }
 
-const factsOfSockets = new WeakMap<Socket, ConnectionFacts>();
-/** On the request itself: a WeakMap entry for each request would burden the garbage collector. */
+// On the objects themselves: a WeakMap entry for each would burden the garbage collector.
+const FACTS = Symbol('connectionFacts');
+type KnownSocket = Socket & { [FACTS]?: ConnectionFacts };
 const REQUEST_NUMBER = Symbol('requestNumber');
 type NumberedRequest = IncomingMessage & { [REQUEST_NUMBER]?: number };
 
 /** @internal Makes {@link connectionInfo} know a socket. */
 export function registerSocket(socket: Socket, facts: ConnectionFacts): void {
-  factsOfSockets.set(socket, facts);
+  (socket as KnownSocket)[FACTS] = facts;
 }
 
 /** @internal Counts a request on its connection. */
@@ -241,7 +257,7 @@ export function registerRequest(request: IncomingMessage, facts: ConnectionFacts
  */
 export function connectionInfo(of: IncomingMessage | Socket): ConnectionInfo {
   const isRequest = 'httpVersion' in of;
-  const facts = factsOfSockets.get(isRequest ? of.socket : of);
+  const facts = ((isRequest ? of.socket : of) as KnownSocket)[FACTS];
   if (facts === undefined) throw new RuntimeError('BKR_ERR_NO_CONNECTION_INFO');
   return facts.snapshot(
     (isRequest ? (of as NumberedRequest)[REQUEST_NUMBER] : undefined) ?? facts.requestNumber,

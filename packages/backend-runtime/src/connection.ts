@@ -5,20 +5,21 @@ import type { Duplex } from 'node:stream';
 import { type ConnectionFacts, registerRequest } from './connection-info.js';
 import { EarlyBodyWatch } from './early-body-watch.js';
 import { RuntimeError } from './errors.js';
-import type { HandoverSocket } from './handover-socket.js';
+import type { HandoverSocket, SocketOwner } from './handover-socket.js';
 import { isMisdirected } from './keep-alive-scope.js';
-import type { HandoverObserver, RequestGuard } from './middleware.js';
+import type { HandoverObserver, IncomingHandover } from './middleware.js';
 import type { ResolvedOptions } from './options.js';
 import { rawAnswer } from './raw-answer.js';
+import type { Double } from './replay.js';
+import type { Listed } from './roster.js';
 import { SplitSocket } from './split-socket.js';
 
 export interface ConnectionOptions {
   socket: HandoverSocket;
   /** What the answer is written to: borrowed, valid until the socket is closed. */
   writeFd: number;
-  facts: ConnectionFacts;
-  observers: readonly HandoverObserver[];
-  guards: readonly RequestGuard[];
+  /** Its facts, its observers and its guards. */
+  incoming: IncomingHandover;
   options: ResolvedOptions;
   /** The sender drops what it had read past the head. */
   mayLackBody: boolean;
@@ -27,21 +28,27 @@ export interface ConnectionOptions {
   onError: (error: RuntimeError) => void;
 }
 
-export class Connection {
+export class Connection implements SocketOwner, Listed<Connection> {
   readonly socket: HandoverSocket;
   readonly writeFd: number;
   readonly facts: ConnectionFacts;
+  readonly incoming: IncomingHandover;
+  /** On the list of its server. */
+  declare place?: Listed<Connection>['place'];
   /** A file is on its way past http.ServerResponse: counts as pending output. */
   isSendingFile = false;
   readonly #options: ConnectionOptions;
   #host: string | undefined;
-  readonly #unanswered = new Map<ServerResponse, IncomingMessage>();
+  /** In the order of their requests. */
+  #unanswered: ServerResponse[] = [];
   #latest: IncomingMessage | undefined;
   /** The next answer says `Connection: close`. */
   #isClosing = false;
   /** An answer says so: what the client sends behind that request is not served. */
   #hasSaidClose = false;
   #hasIgnored = false;
+  /** Where the next request goes instead of to the server. */
+  #takeRequest: ((double: Double) => void) | undefined;
   /** http.Server's, which it takes off the socket before an upgrade. */
   #drainListeners: readonly unknown[] = [];
 
@@ -49,12 +56,38 @@ export class Connection {
     this.#options = options;
     this.socket = options.socket;
     this.writeFd = options.writeFd;
-    this.facts = options.facts;
-    this.socket.onTlsError = (error) => options.onError(error);
-    this.socket.hasUnreadRequest = () => this.#hasIgnored || this.#latest?.complete === false;
-    if (this.socket instanceof SplitSocket) {
-      this.socket.owesAnswer = () => this.#unanswered.size > 0 && this.#latest?.complete === true;
-    }
+    this.incoming = options.incoming;
+    this.facts = options.incoming.info;
+    this.socket.owner = this;
+  }
+
+  hasUnreadRequest(): boolean {
+    return this.#hasIgnored || this.#latest?.complete === false;
+  }
+
+  owesAnswer(): boolean {
+    return this.#unanswered.length > 0 && this.#latest?.complete === true;
+  }
+
+  onTlsError(error: RuntimeError): void {
+    this.#options.onError(error);
+  }
+
+  /** The answer under way is to be the connection's last. */
+  get isClosing(): boolean {
+    return this.#isClosing;
+  }
+
+  /** @returns what http.Server makes of a request that comes while `run` runs: it is not served; undefined if none came */
+  takeNextRequest(run: () => void): Double | undefined {
+    let taken: Double | undefined;
+    this.#takeRequest = (double) => {
+      taken = double;
+      this.#takeRequest = undefined;
+    };
+    run();
+    this.#takeRequest = undefined;
+    return taken;
   }
 
   /** Gives http.Server the first bytes, when it has its listeners on the socket. */
@@ -66,7 +99,7 @@ export class Connection {
   /** The latest answer under way is the last one; an idle connection is for the server to close. */
   closeAfterAnswer(): void {
     this.#isClosing = true;
-    const last = [...this.#unanswered.keys()].at(-1);
+    const last = this.#unanswered.at(-1);
     if (last === undefined) return;
     this.#hasSaidClose = true;
     last.shouldKeepAlive = false;
@@ -74,7 +107,7 @@ export class Connection {
 
   /** The socket is closed: http.Server says nothing of it to answers that were still queued behind others. */
   close(): void {
-    for (const response of [...this.#unanswered.keys()]) {
+    for (const response of [...this.#unanswered]) {
       response.destroy();
       response.emit('close');
     }
@@ -82,13 +115,17 @@ export class Connection {
 
   /** @returns whether the request listener gets it; otherwise it is answered already, or never will be */
   onRequest(request: IncomingMessage, response: ServerResponse): boolean {
+    if (this.#takeRequest !== undefined) {
+      this.#takeRequest({ request, response });
+      return false;
+    }
     // A listener to 'checkContinue' hands it on by emitting 'request'.
-    if (this.#unanswered.has(response)) return true;
+    if (this.#unanswered.includes(response)) return true;
     if (this.#isOver) return this.#ignore();
     const requestNumber = registerRequest(request, this.facts);
     this.#latest = request;
-    this.#unanswered.set(response, request);
-    response.once('close', () => this.#onResponseClose(response));
+    this.#unanswered.push(response);
+    response.once('close', () => this.#onResponseClose(request, response));
     this.#identify(request, requestNumber);
     if (requestNumber === 1) this.#host = request.headers.host;
     if (this.#options.options.keepAliveScope === undefined || this.facts.handover === 'relay') {
@@ -110,7 +147,7 @@ export class Connection {
   /** @returns whether the upgrade listener gets it */
   onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
     // An answer that is still due must not be overtaken: it becomes the last one.
-    if (this.#unanswered.size > 0) this.closeAfterAnswer();
+    if (this.#unanswered.length > 0) this.closeAfterAnswer();
     if (this.#isOver) return this.#ignoreUpgrade();
     const requestNumber = registerRequest(request, this.facts);
     this.#identify(request, requestNumber);
@@ -137,7 +174,7 @@ export class Connection {
   #ignore(): false {
     this.#hasIgnored = true;
     this.socket.discardInput();
-    if (this.#unanswered.size === 0) this.socket.closeLingering();
+    if (this.#unanswered.length === 0) this.socket.closeLingering();
     return false;
   }
 
@@ -145,7 +182,7 @@ export class Connection {
   onClientError(error: Error, socket: Duplex): boolean {
     // What comes while the connection lingers is thrown away, well-formed or not.
     if (this.socket.isLingering) return false;
-    if (this.#hasSaidClose && this.#latest?.complete === true && !this.socket.destroyed)
+    if (this.#hasSaidClose && this.#latest?.complete !== false && !this.socket.destroyed)
       return this.#ignore();
     // The answer must reach a client that goes on sending.
     this.#hasIgnored = true;
@@ -159,7 +196,7 @@ export class Connection {
       const { url = '', headers } = request;
       if (isMisdirected(url, headers.host, { scope, host: this.#host })) return 421;
     }
-    for (const guard of this.#options.guards) {
+    for (const guard of this.incoming.guards) {
       const status = guard(request);
       if (status !== undefined) return status;
     }
@@ -174,14 +211,16 @@ export class Connection {
       requestNumber === 1 ? requestId : `${requestId}-${requestNumber}`;
   }
 
-  #onResponseClose(response: ServerResponse): void {
-    const request = this.#unanswered.get(response);
-    if (request === undefined) return;
-    this.#unanswered.delete(response);
+  #onResponseClose(request: IncomingMessage, response: ServerResponse): void {
+    const place = this.#unanswered.indexOf(response);
+    if (place === -1) return;
+    this.#unanswered.splice(place, 1);
+    // An idle connection is to hold nothing of what is over.
+    if (this.#latest === request && request.complete) this.#latest = undefined;
     this.#tell('onResponse', request, response);
-    if (this.socket instanceof SplitSocket && this.#unanswered.size === 0) this.socket.releaseEnd();
+    if (this.socket instanceof SplitSocket && this.#unanswered.length === 0) this.socket.releaseEnd();
     // A handler may have said `Connection: keep-alive` itself; it is not its decision.
-    if (this.#isClosing && this.#unanswered.size === 0 && response.writableFinished) {
+    if (this.#isClosing && this.#unanswered.length === 0 && response.writableFinished) {
       this.socket.destroySoon();
     }
   }
@@ -205,7 +244,7 @@ export class Connection {
     event: Event,
     ...args: Parameters<NonNullable<HandoverObserver[Event]>>
   ): void {
-    for (const observer of this.#options.observers) {
+    for (const observer of this.incoming.observers) {
       const notify = observer[event] as ((...values: unknown[]) => void) | undefined;
       notify?.apply(observer, args);
     }

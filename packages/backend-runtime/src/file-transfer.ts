@@ -1,16 +1,19 @@
 // Sends a piece of a file on an adopted connection by sendfile(2), past http.ServerResponse and past this process's memory.
-// Waits for room on a duplicate of the client's descriptor, so that a connection closed underneath it can harm nobody else.
+// Waits for room on a duplicate of the client's descriptor, so that a connection closed underneath it can harm nobody else. While the
+// process has no descriptor left for that, it goes through memory, a piece at a time.
+import { read } from 'node:fs';
 import { PassedFd } from '@fdpass/scgi-fdpass';
 import type { Connection } from './connection.js';
 import { RuntimeError } from './errors.js';
 import { type FdPoller, native } from './native.js';
 
-/** Bytes per job in the thread pool: long enough to be cheap, short enough that downloads take turns. */
-const STEP_BYTES = 4 * 1024 * 1024;
+/** Bytes per job in the thread pool. A job gives way to others long before; this bounds what a closed connection is still sent. */
+const STEP_BYTES = 64 * 1024 * 1024;
 
-/** A process that lacks descriptors at the moment: the head is out already, so the rest waits for some. */
+/** A process that lacks descriptors at the moment. */
 const SHORTAGES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE']);
-const SHORTAGE_RETRY_MS = 50;
+/** What is copied then before it is tried again without a copy. */
+const PIECE_BYTES = 64 * 1024;
 
 export class FileTransfer {
   readonly #connection: Connection;
@@ -69,14 +72,39 @@ export class FileTransfer {
     );
   }
 
-  /** A client that takes nothing in the meantime is the write-stall timeout's to close. */
   #attempt(action: () => void): void {
     try {
       action();
     } catch (error) {
-      if (!SHORTAGES.has((error as NodeJS.ErrnoException).code)) return this.#reject(error as Error);
-      setTimeout(() => this.#step(), SHORTAGE_RETRY_MS);
+      if (SHORTAGES.has((error as NodeJS.ErrnoException).code)) this.#copyPiece();
+      else this.#reject(error as Error);
     }
+  }
+
+  /** Takes no descriptor. To wait for one could be for ever: all may be held by transfers that wait, two by each. */
+  #copyPiece(): void {
+    const piece = Buffer.allocUnsafeSlow(Math.min(this.#remaining, PIECE_BYTES));
+    read(this.#fileFd, piece, 0, piece.length, this.#offset, (error, count) => {
+      if (error !== null) this.#reject(error);
+      else if (count === 0) this.#reject(becameShorter());
+      else this.#writePiece(piece.subarray(0, count));
+    });
+  }
+
+  #writePiece(piece: Buffer): void {
+    const { socket } = this.#connection;
+    if (!socket.writable) return this.#reject(gone());
+    const onClose = (): void => this.#reject(gone());
+    socket.once('close', onClose);
+    socket.write(piece, (error) => {
+      socket.off('close', onClose);
+      if (error) return this.#reject(error);
+      // net.Socket calls what it has cut off written.
+      if (socket.destroyed) return this.#reject(gone());
+      this.#offset += piece.length;
+      this.#remaining -= piece.length;
+      this.#step();
+    });
   }
 
   #onSent(error: Error | null, bytes: number, wouldBlock: boolean): void {

@@ -19,35 +19,65 @@ export interface LingeringLimits {
   readonly lingeringTimeoutMs: number;
 }
 
+/** What a socket asks of the connection that is served on it, and tells it. */
+export interface SocketOwner {
+  /** Whether the client may still be sending what nobody will read; asked when the last answer is done. */
+  hasUnreadRequest(): boolean;
+  /** Whether an answer to a whole request is still due. */
+  owesAnswer(): boolean;
+  /** What comes under kernel TLS cannot be read any more, though nobody destroyed the socket. */
+  onTlsError(error: RuntimeError): void;
+}
+
 /**
  * A full handover's socket as it is (`options.fd`), and the base of the two other kinds. It takes ownership of the
  * descriptor, as net.Socket does.
  */
 export class HandoverSocket extends Socket {
-  readonly #facts: SocketFacts;
-  readonly #lingering: LingeringLimits;
-  #isLingering = false;
-  #isDiscarding = false;
   /** Set under TLS only: Fastify's and Express's `protocol` look for it. */
   declare encrypted?: true;
   /** The http.Server it belongs to, as net.Server sets it. */
   declare server: unknown;
-  /** Whether the client may still be sending what nobody will read; asked when the last answer is done. */
-  hasUnreadRequest: () => boolean = () => false;
-
-  /** Told when what comes under kernel TLS cannot be read any more, though nobody destroyed the socket. */
-  onTlsError: (error: RuntimeError) => void = () => {};
+  /** Undefined if it is answered without becoming a request. */
+  declare owner?: SocketOwner;
+  // Not private names: those cannot be given to an object before it is made a socket of.
+  declare protected facts: SocketFacts;
+  declare protected lingering: LingeringLimits;
+  declare private lingers?: true;
+  declare private discards?: true;
 
   constructor(facts: SocketFacts, lingering: LingeringLimits, options: SocketConstructorOpts) {
     super({ ...options, allowHalfOpen: true });
-    this.#facts = facts;
-    this.#lingering = lingering;
-    if (facts.encrypted) this.encrypted = true;
+    HandoverSocket.#settle(this, facts, lingering);
+  }
+
+  /**
+   * Makes a socket of an object that exists. net.Socket is a function, not a class, and so may be given the object it is to work on;
+   * not as what a class extends, though: V8 would make a new shape for each socket then, and find none of them again.
+   */
+  static settleOn(
+    socket: HandoverSocket,
+    facts: SocketFacts,
+    lingering: LingeringLimits,
+    options: SocketConstructorOpts,
+  ): void {
+    Object.setPrototypeOf(socket, HandoverSocket.prototype);
+    (Socket as unknown as (this: Socket, options: SocketConstructorOpts) => void).call(socket, {
+      ...options,
+      allowHalfOpen: true,
+    });
+    HandoverSocket.#settle(socket, facts, lingering);
+  }
+
+  static #settle(socket: HandoverSocket, facts: SocketFacts, lingering: LingeringLimits): void {
+    socket.facts = facts;
+    socket.lingering = lingering;
+    if (facts.encrypted) socket.encrypted = true;
   }
 
   /** The last answer is on its way and what the client still sends is thrown away. */
   get isLingering(): boolean {
-    return this.#isLingering;
+    return this.lingers === true;
   }
 
   /** The stream that has the descriptor the answer is written to. */
@@ -56,7 +86,7 @@ export class HandoverSocket extends Socket {
   }
 
   get clientAddress(): SocketAddress {
-    return this.#facts.client;
+    return this.facts.client;
   }
 
   /**
@@ -64,14 +94,14 @@ export class HandoverSocket extends Socket {
    * the answer it has not read yet; so the write side ends first, and the read side is drained for a bounded time.
    */
   override destroySoon(): void {
-    if (this.hasUnreadRequest() && !this.destroyed) this.closeLingering();
+    if (this.owner?.hasUnreadRequest() === true && !this.destroyed) this.closeLingering();
     else super.destroySoon();
   }
 
   /** Ends the write side, discards what still comes, destroys at the client's end or at a limit. Idempotent. */
   closeLingering(): void {
-    if (this.#isLingering || this.destroyed) return;
-    this.#isLingering = true;
+    if (this.isLingering || this.destroyed) return;
+    this.lingers = true;
     const destroy = (): void => {
       this.destroy();
     };
@@ -81,9 +111,9 @@ export class HandoverSocket extends Socket {
     });
     // Until everything is written the write-stall timeout rules, not these.
     const limit = (): void => {
-      const total = setTimeout(destroy, this.#lingering.lingeringTimeMs);
+      const total = setTimeout(destroy, this.lingering.lingeringTimeMs);
       this.once('close', () => clearTimeout(total));
-      this.setTimeout(this.#lingering.lingeringTimeoutMs, destroy);
+      this.setTimeout(this.lingering.lingeringTimeoutMs, destroy);
     };
     if (this.writableFinished) limit();
     else this.once('finish', limit);
@@ -102,8 +132,8 @@ export class HandoverSocket extends Socket {
    * reading them. Idempotent.
    */
   discardInput(): void {
-    if (this.#isDiscarding) return;
-    this.#isDiscarding = true;
+    if (this.discards) return;
+    this.discards = true;
     // Before an upgrade http.Server takes its listeners off: nobody else may hear of a client that resets now.
     this.on('error', ignore);
     this.removeAllListeners('data');

@@ -7,11 +7,14 @@ import { Connection } from './connection.js';
 import { addressFrom, ConnectionFacts, registerSocket } from './connection-info.js';
 import { RuntimeError, type RuntimeErrorCode } from './errors.js';
 import type { HandoverSocket } from './handover-socket.js';
+import type { LeanServer } from './lean-connection.js';
+import { LeanIntake } from './lean-intake.js';
 import { type Decision, type HandoverMiddleware, IncomingHandover, runMiddleware } from './middleware.js';
 import type { SocketAddress } from './native.js';
 import type { ResolvedOptions } from './options.js';
 import { rawAnswer } from './raw-answer.js';
 import { requestHead } from './request-head.js';
+import { Roster } from './roster.js';
 import { WriteStallWatch } from './write-stall.js';
 
 export interface IntakeEvents {
@@ -40,15 +43,19 @@ export class Intake {
   readonly #events: IntakeEvents;
   /** Still in the middleware chain, with their deadlines. */
   readonly #waiting = new Map<IncomingHandover, NodeJS.Timeout>();
-  readonly #served = new Map<Socket, Connection>();
+  readonly #served = new Roster<Connection>();
   /** Answered without becoming a request; not closed yet. */
   readonly #answered = new Set<Socket>();
   readonly #stalls: WriteStallWatch;
+  readonly #lean: LeanIntake;
   #isDraining = false;
 
-  constructor(options: ResolvedOptions, events: IntakeEvents) {
+  constructor(options: ResolvedOptions, lean: LeanServer, events: IntakeEvents) {
     this.#options = options;
     this.#events = events;
+    this.#lean = new LeanIntake(lean, options, ({ owner }, hadError) =>
+      this.#onClose(owner as Connection, hadError),
+    );
     this.#stalls = new WriteStallWatch(options.sendTimeoutMs, (connection) => {
       connection.socket.destroy();
       const error = new RuntimeError('BKR_ERR_SEND_TIMEOUT', options.sendTimeoutMs);
@@ -63,40 +70,59 @@ export class Intake {
 
   /** Those answered already do not count: a client that is turned away and does not go must not keep others out. */
   get isFull(): boolean {
-    return this.maxConnections !== undefined && this.#waiting.size + this.#served.size >= this.maxConnections;
+    return this.#isFullBut(0);
+  }
+
+  #isFullBut(ahead: number): boolean {
+    const { maxConnections } = this;
+    return maxConnections !== undefined && this.#waiting.size + this.#served.size + ahead >= maxConnections;
   }
 
   connectionOf(socket: unknown): Connection | undefined {
-    return this.#served.get(socket as Socket);
+    const owner = (socket as Partial<HandoverSocket> | undefined)?.owner;
+    return owner instanceof Connection && this.#served.has(owner) ? owner : undefined;
   }
 
   start(): void {
     this.#isDraining = false;
-    this.#stalls.start(() => this.#served.values());
+    this.#stalls.start(() => this.#served);
   }
 
   /** Every answer from now on is its connection's last. */
   drain(): void {
     this.#isDraining = true;
-    for (const connection of this.#served.values()) connection.closeAfterAnswer();
+    for (const connection of this.#served) connection.closeAfterAnswer();
   }
 
   /** Closes everything at once. */
   destroy(): void {
     for (const incoming of this.#waiting.keys()) closeHandover(incoming.take());
-    for (const socket of [...this.#served.keys(), ...this.#answered]) socket.destroy();
+    const sockets = [...this.#served].map(({ socket }): Socket => socket);
+    for (const socket of [...sockets, ...this.#answered]) socket.destroy();
   }
 
   stop(): void {
     this.#stalls.stop();
+    this.#lean.stop();
+  }
+
+  /** Closes connections without a socket; http.Server knows the others. */
+  closeAll(): void {
+    this.#lean.closeAll();
+  }
+
+  /** Closes connections without a socket that wait for their next request; http.Server knows the others. */
+  closeIdle(): void {
+    this.#lean.closeIdle();
   }
 
   /**
    * Asked before anything of a client is touched: true if there is no room for it, and its sender shall try elsewhere. For
    * this server it is dropped then.
+   * @param ahead handovers that are on their way here already
    */
-  refuses(headers: Handover['headers']): boolean {
-    if (!this.isFull) return false;
+  refuses(headers: Handover['headers'], ahead: number): boolean {
+    if (!this.#isFullBut(ahead)) return false;
     const client = addressFrom(headers, 'REMOTE_ADDR', 'REMOTE_PORT');
     this.#events.onDrop(dropArgument(client, addressFrom(headers, 'SERVER_ADDR', 'SERVER_PORT')));
     return true;
@@ -114,6 +140,7 @@ export class Intake {
         clientFd = () => undefined;
         return this.#forget(incoming, false);
       }
+      if (decision.action === 'serve' && this.#serveLean(handover, incoming)) return;
       const firstBytes = this.#firstBytes(handover, decision);
       const adopted = this.#adopt(handover, facts);
       if (adopted === undefined) return this.#forget(incoming, true);
@@ -165,9 +192,7 @@ export class Intake {
     { head, status, headers }: FirstBytes,
   ): void {
     registerSocket(socket, incoming.info);
-    // http.Server's own listeners come after this one, and observers hear of the close last.
-    socket.once('close', (hadError) => process.nextTick(() => this.#onClose(socket, incoming, hadError)));
-    if (head === undefined) this.#answer(socket, rawAnswer(status, headers));
+    if (head === undefined) this.#answer(socket, rawAnswer(status, headers), incoming);
     else this.#serve(socket, writeFd, Buffer.concat([head, handover.earlyBytes]), handover, incoming);
   }
 
@@ -185,44 +210,65 @@ export class Intake {
     }
   }
 
+  #serveLean(handover: Handover, incoming: IncomingHandover): boolean {
+    return this.#lean.take(handover, incoming.info, (socket, writeFd) =>
+      this.#connection(socket, writeFd, handover, incoming),
+    );
+  }
+
   #serve(
     socket: HandoverSocket,
     writeFd: number,
     firstBytes: Buffer,
     handover: Handover,
-    { info, observers, guards }: IncomingHandover,
+    incoming: IncomingHandover,
   ): void {
+    const connection = this.#connection(socket, writeFd, handover, incoming);
+    // http.Server's own listeners come after this one, and observers hear of the close last.
+    socket.once('close', (hadError) => process.nextTick(() => this.#onClose(connection, hadError)));
+    this.#events.onConnection(socket);
+    // Not before: http.Server's resume() takes effect in the next tick, and would undo a pause for a body that nobody reads.
+    process.nextTick(() => connection.begin(firstBytes));
+  }
+
+  #connection(
+    socket: HandoverSocket,
+    writeFd: number,
+    handover: Handover,
+    incoming: IncomingHandover,
+  ): Connection {
     const connection = new Connection({
       socket,
       writeFd,
-      facts: info,
-      observers,
-      guards,
+      incoming,
       options: this.#options,
       mayLackBody: handover.kind !== 'relay' && handover.version === 0,
       requestId: handover.headers.get('REQUEST_ID'),
       onError: (error) => this.#events.onError(error, handover.sender),
     });
     if (this.#isDraining) connection.closeAfterAnswer();
-    this.#served.set(socket, connection);
-    this.#events.onConnection(socket);
-    // Not before: http.Server's resume() takes effect in the next tick, and would undo a pause for a body that nobody reads.
-    process.nextTick(() => connection.begin(firstBytes));
+    this.#served.add(connection);
+    return connection;
   }
 
-  #answer(socket: HandoverSocket, answer: string): void {
+  #answer(socket: HandoverSocket, answer: string, incoming: IncomingHandover): void {
     this.#answered.add(socket);
+    socket.once('close', (hadError) => {
+      process.nextTick(() => {
+        this.#answered.delete(socket);
+        this.#forget(incoming, hadError);
+      });
+    });
     // A client that is gone cannot be answered; there is nobody left to tell.
     socket.on('error', () => {});
     socket.write(answer, 'latin1');
     socket.closeLingering();
   }
 
-  #onClose(socket: Socket, incoming: IncomingHandover, hadError: boolean): void {
-    this.#served.get(socket)?.close();
-    this.#served.delete(socket);
-    this.#answered.delete(socket);
-    this.#forget(incoming, hadError);
+  #onClose(connection: Connection, hadError: boolean): void {
+    connection.close();
+    this.#served.delete(connection);
+    this.#forget(connection.incoming, hadError);
   }
 
   #forget(incoming: IncomingHandover, hadError: boolean): void {

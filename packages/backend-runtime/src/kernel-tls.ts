@@ -39,12 +39,15 @@ export function kernelCipher(fd: number): KernelCipher | undefined {
   };
 }
 
+/** Whether the kernel encrypts nothing on a borrowed descriptor. */
+export const isPlain = (fd: number): boolean => native().tlsDirection(fd, TX) === 0;
+
 /**
  * Compares a borrowed descriptor with what its sender said.
  * @throws `BKR_ERR_TLS_MISMATCH`
  */
 export function checkKernelTls(fd: number, said: { isEncrypted: boolean; kind: 'full' | 'partial' }): void {
-  const encrypts = native().tlsDirection(fd, TX) !== 0;
+  const encrypts = !isPlain(fd);
   if (!said.isEncrypted) {
     if (encrypts) throw new RuntimeError('BKR_ERR_TLS_MISMATCH', 'plain', 'encrypts');
     return;

@@ -2,7 +2,14 @@
 // `app.inject()`, need no binary.
 import { loadNative, type NativeBinding } from '@fdpass/native';
 
-export type { FdPoller, SocketAddress, TcpInfo } from '@fdpass/native';
+export {
+  type FdPoller,
+  PARKING,
+  PARKING_EVENT,
+  type ParkingLot,
+  type SocketAddress,
+  type TcpInfo,
+} from '@fdpass/native';
 
 /** The addon's binding. @throws `ERR_FDPASS_PLATFORM`, `ERR_FDPASS_ADDON` */
 export const native = (): NativeBinding => loadNative();

@@ -21,7 +21,12 @@ export interface KeepAliveScope {
 export interface HandoverOptions
   extends Pick<
     ReceiverOptions,
-    'limits' | 'messageTimeoutMs' | 'maxPendingConnections' | 'minFreeDescriptors' | 'allowedPeers'
+    | 'limits'
+    | 'messageTimeoutMs'
+    | 'maxPendingConnections'
+    | 'maxChannels'
+    | 'minFreeDescriptors'
+    | 'allowedPeers'
   > {
   /**
    * A scope keeps connections open for later requests. Without one every answer says `Connection: close`. (A boolean is
@@ -42,6 +47,11 @@ export interface HandoverOptions
   middlewareTimeoutMs?: number;
   /** How long `close()` lets connections finish before they are destroyed; 0 for ever. @default 30000 */
   closeTimeoutMs?: number;
+  /**
+   * Whether the first request of a plain full handover is answered without a net.Socket and a parser where it can be (GET and HEAD
+   * without a body), and a connection that is kept waits without them until its next request. @default true
+   */
+  lean?: boolean;
   /** @default process warnings */
   logger?: Logger;
 }
@@ -63,11 +73,26 @@ export interface ResolvedOptions {
   readonly tcpKeepAlive: boolean;
   readonly tcpKeepAliveInitialDelayMs: number;
   readonly highWaterMark: number | undefined;
+  readonly lean: boolean;
   readonly logger: Logger;
 }
 
 /** nginx's large_client_header_buffers allow 4 x 8 KiB, Node.js 16 KiB in all. */
 export const DEFAULT_MAX_HEADER_BYTES = 64 * 1024;
+
+/** Options that only a socket and a parser from the beginning can honour. */
+const NEEDS_SOCKETS = [
+  'IncomingMessage',
+  'ServerResponse',
+  'highWaterMark',
+  'joinDuplicateHeaders',
+  'optimizeEmptyRequests',
+  'rejectNonStandardBodyWrites',
+  'uniqueHeaders',
+] as const;
+
+/** More than a head that is answered without a parser may have. */
+const LEAN_HEADER_BYTES = 16 * 1024;
 
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -92,8 +117,17 @@ export function resolveOptions(options: HandoverServerOptions): ResolvedOptions 
     tcpKeepAlive: keepAlive === true,
     tcpKeepAliveInitialDelayMs: options.keepAliveInitialDelay ?? 0,
     highWaterMark: options.highWaterMark,
+    lean: mayBeLean(options),
     logger: options.logger ?? warnings,
   };
+}
+
+/** What is answered without a parser must be what the parser would take, too. */
+function mayBeLean(options: HandoverServerOptions): boolean {
+  const { lean = true, keepAlive, maxHeaderSize = DEFAULT_MAX_HEADER_BYTES } = options;
+  if (!lean || keepAlive === true || maxHeaderSize < LEAN_HEADER_BYTES) return false;
+  // Not all of them are known to the types of the oldest Node.js.
+  return NEEDS_SOCKETS.every((name) => (options as Record<string, unknown>)[name] === undefined);
 }
 
 function keepAliveScope(keepAlive: HandoverOptions['keepAlive']): string | undefined {

@@ -93,7 +93,11 @@ function fieldLines(headers: ScgiHeaders, left: ReadonlySet<string>): string {
   let lines = '';
   for (const [name, value] of headers.entries()) {
     if (!name.startsWith('HTTP_') || left.has(name)) continue;
-    lines += `${fieldName(name)}: ${checkedValue(name, value)}\r\n`;
+    const field = fieldName(name);
+    if (field === undefined) {
+      throw new RuntimeError('BKR_ERR_REQUEST_HEAD', 'a header name is no token in the form of CGI');
+    }
+    lines += `${field}: ${checkedValue(name, value)}\r\n`;
   }
   return lines;
 }
@@ -105,13 +109,14 @@ function checkedValue(name: string, value: string): string {
   return value;
 }
 
-/** HTTP_USER_AGENT -> User-Agent. What had an underscore in its own name cannot be told apart; nginx drops such headers. */
-function fieldName(name: string): string {
+/**
+ * HTTP_USER_AGENT -> User-Agent. What had an underscore in its own name cannot be told apart; nginx drops such headers.
+ * @returns undefined if it is no token in the form of CGI
+ */
+export function fieldName(name: string): string | undefined {
   const known = fieldNames.get(name);
   if (known !== undefined) return known;
-  if (!CGI_FIELD_NAME.test(name)) {
-    throw new RuntimeError('BKR_ERR_REQUEST_HEAD', 'a header name is no token in the form of CGI');
-  }
+  if (!CGI_FIELD_NAME.test(name)) return undefined;
   const words = name.slice('HTTP_'.length).split('_');
   const built = words.map((word) => word.charAt(0) + word.slice(1).toLowerCase()).join('-');
   if (fieldNames.size < MAX_KNOWN_NAMES && name.length <= MAX_KNOWN_NAME_LENGTH) {

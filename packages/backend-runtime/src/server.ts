@@ -6,7 +6,10 @@ import type { Duplex } from 'node:stream';
 import { Receiver, type ReceiverStats, type WireError } from '@fdpass/scgi-fdpass';
 import type { Connection } from './connection.js';
 import type { RuntimeError, RuntimeErrorCode } from './errors.js';
+import type { HandoverSocket } from './handover-socket.js';
 import { Intake } from './intake.js';
+import type { LeanServer } from './lean-connection.js';
+import { idleTimeoutMs, needsNoSockets } from './lean-settings.js';
 import { type ListenArguments, listenArguments } from './listen-arguments.js';
 import type { HandoverMiddleware } from './middleware.js';
 import {
@@ -15,6 +18,7 @@ import {
   type ResolvedOptions,
   resolveOptions,
 } from './options.js';
+import { throwLater } from './throw-later.js';
 
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -47,18 +51,16 @@ export class HandoverServer extends Server {
       listener,
     );
     this.#options = resolved;
-    this.#intake = new Intake(resolved, {
-      onConnection: (socket) => {
-        socket.server = this;
-        this.#announce('connection', socket);
-      },
+    this.#intake = new Intake(resolved, this.#lean(), {
+      onConnection: (socket) => this.#onConnection(socket),
       onDrop: (drop) => this.#announce('drop', drop),
       onError: (error, sender) => this.#onRuntimeError(error, sender),
       onEmpty: () => this.#closeIfDrained(),
     });
     this.#receiver = new Receiver({
       ...options,
-      refuse: ({ headers }) => this.#state === 'closing' || this.#limitedIntake().refuses(headers),
+      refuse: ({ headers }, ahead) =>
+        this.#state === 'closing' || this.#limitedIntake().refuses(headers, ahead),
     });
     this.#receiver.on('listening', () => this.emit('listening'));
     this.#receiver.on('handover', (handover) => this.#limitedIntake().take(handover));
@@ -161,6 +163,16 @@ export class HandoverServer extends Server {
     return { ...received, connections: this.#intake.size, errors: { ...errors, ...this.#runtimeErrors } };
   }
 
+  override closeIdleConnections(): void {
+    super.closeIdleConnections();
+    this.#intake.closeIdle();
+  }
+
+  override closeAllConnections(): void {
+    super.closeAllConnections();
+    this.#intake.closeAll();
+  }
+
   /** The connection behind a socket of this server. @internal */
   connectionOf(socket: unknown): Connection | undefined {
     return this.#intake.connectionOf(socket);
@@ -208,6 +220,31 @@ export class HandoverServer extends Server {
     this.once('close', () => signal.removeEventListener('abort', onAbort));
   }
 
+  #onConnection(socket: HandoverSocket): void {
+    socket.server = this;
+    this.#announce('connection', socket);
+  }
+
+  /** What answers without a socket ask of this server. */
+  #lean(): LeanServer {
+    const server = this;
+    return {
+      get allowsLean() {
+        return server.#options.lean && needsNoSockets(server);
+      },
+      httpServer: server,
+      get keepAliveTimeoutMs() {
+        return server.keepAliveTimeout;
+      },
+      get idleTimeoutMs() {
+        return idleTimeoutMs(server);
+      },
+      onRequest: (request, response) => this.emit('request', request, response),
+      onConnection: (socket) => this.#onConnection(socket),
+      onTimeout: (socket) => this.listenerCount('timeout') > 0 && this.emit('timeout', socket),
+    };
+  }
+
   /** `maxConnections` is a plain property, as net.Server has it. */
   #limitedIntake(): Intake {
     this.#intake.maxConnections = this.maxConnections;
@@ -225,9 +262,7 @@ export class HandoverServer extends Server {
     try {
       this.emit(event, ...args);
     } catch (error) {
-      process.nextTick(() => {
-        throw error;
-      });
+      throwLater(error);
     }
   }
 

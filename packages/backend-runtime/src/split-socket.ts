@@ -42,11 +42,6 @@ export class SplitSocket extends HandoverSocket {
   #endIsHeld = false;
   /** Bytes that waited in the sink when a timeout was last due. */
   #queuedBefore = 0;
-  /**
-   * Whether an answer to a whole request is still due. The client's half-close is then withheld, because http.Server would
-   * drop the answer; `releaseEnd()` lets it through.
-   */
-  owesAnswer: () => boolean = () => false;
 
   constructor(options: SplitSocketOptions) {
     const { facts, lingering, source, sink, closeNotify, local, isPeerGone, highWaterMark } = options;
@@ -100,7 +95,8 @@ export class SplitSocket extends HandoverSocket {
   }
 
   override emit(event: string | symbol, ...args: unknown[]): boolean {
-    if (event === 'end' && this.owesAnswer()) {
+    // http.Server would drop an answer that is still due; `releaseEnd()` lets the client's half-close through.
+    if (event === 'end' && this.owner?.owesAnswer() === true) {
       this.#endIsHeld = true;
       return true;
     }

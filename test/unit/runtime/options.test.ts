@@ -17,6 +17,7 @@ test('the defaults', (t) => {
     tcpKeepAlive: false,
     tcpKeepAliveInitialDelayMs: 0,
     highWaterMark: undefined,
+    lean: true,
   });
 });
 

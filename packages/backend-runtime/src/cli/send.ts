@@ -70,7 +70,9 @@ async function acknowledgement(link: Socket, backend: string, deadline: AbortSig
     link.once('close', () => resolve(undefined));
   });
   if (deadline.aborted) throw new WireError('FDPASS_ERR_ACK_TIMEOUT', backend);
-  if (answer !== ACKNOWLEDGEMENT.TAKEN) throw new WireError('FDPASS_ERR_REFUSED', backend);
+  const { TAKEN, TAKEN_KEPT } = ACKNOWLEDGEMENT;
+  // A captured message may ask for a channel; this connection is closed all the same.
+  if (answer !== TAKEN && answer !== TAKEN_KEPT) throw new WireError('FDPASS_ERR_REFUSED', backend);
   process.stderr.write('taken\n');
 }
 
