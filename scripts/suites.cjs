@@ -83,6 +83,7 @@ async function runSuitesOn(major, files) {
 }
 
 module.exports = {
+  SILENCE_MS,
   allTestFiles,
   runSuites,
   runSuitesOn,

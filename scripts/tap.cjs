@@ -1,12 +1,16 @@
 // Reads the TAP that AVA writes (version 13) and counts. It knows no process and prints nothing.
 
-/** Reads one run's report; `onTest({ outcome, title })` is called as each test becomes known. */
+/**
+ * Reads one run's report; `onTest({ outcome, title })` is called as each test becomes known, `onLog(line)` for what a test that passed
+ * has logged.
+ */
 class TapReport {
-  constructor(onTest) {
+  constructor(onTest, onLog) {
     this.passed = 0;
     this.failures = [];
     this.skips = [];
     this.onTest = onTest || (() => {});
+    this.onLog = onLog || (() => {});
     this.remainder = '';
     this.planned = false;
     this.reportedFailures = 0;
@@ -27,6 +31,8 @@ class TapReport {
       this.readTest({ failed: test[1] !== undefined, title: test[2] || '', directive: test[3] });
     } else if (this.openFailure && /^( {4}|# {3}|$)/.test(line)) {
       this.openFailure.details.push(line);
+    } else if (/^# {3}/.test(line)) {
+      this.onLog(line.slice(4));
     } else if (line === '  ...') {
       this.openFailure = undefined;
     } else if (/^1\.\.\d+$/.test(line)) {

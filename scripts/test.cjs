@@ -5,6 +5,7 @@ const path = require('node:path');
 const { build } = require('./build.cjs');
 const { run } = require('./child.cjs');
 const { Failure, giveUp } = require('./command.cjs');
+const { allSuites, runKernelTls } = require('./kernel-tls.cjs');
 const { buildNginxModule } = require('./nginx-module.cjs');
 const suites = require('./suites.cjs');
 const { Tally, stageFailed, stageMissing, stagePassed } = require('./tally.cjs');
@@ -52,6 +53,7 @@ async function everything(tally) {
       suites.runSuitesOn(major, suites.testFilesIn(NATIVE_FOLDERS)),
     );
   }
+  await runKernelTls(allSuites(), tally);
 }
 
 async function only(filters, tally) {

@@ -1,12 +1,15 @@
 // What people deploy it for: event streams, clients with certificates, and many clients one after the other.
+import type { RequestOptions } from 'node:http';
+import { Agent, request } from 'node:https';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { exchange } from '../helpers/answer-reader.js';
 import { makeClientCertificate } from '../helpers/certificates.js';
 import { openDescriptors } from '../helpers/descriptors.js';
 import { nginxFolder } from '../helpers/nginx.js';
 import { until } from '../helpers/until.js';
-import { startFront, VERSIONS, withFront } from './passing-front.js';
-import { curl, openClient } from './tls-clients.js';
+import { type Facts, startFront, VERSIONS, withFront } from './passing-front.js';
+import { clientOptions, curl, openClient } from './tls-clients.js';
 
 const GET = 'GET / HTTP/1.1\r\nHost: example.test\r\n\r\n';
 const CLIENTS = 1000;
@@ -23,6 +26,46 @@ for (const { version, kind } of VERSIONS) {
     await client.readUntil('data: 5\n\n');
     t.is(client.received.match(/data: \d/g)?.length, 5);
   });
+
+  withFront(
+    as('a page and what it needs, by a client with six connections to keep, as browsers have'),
+    async (t) => {
+      const kernel = { tx: 0, rx: 0 };
+      const front = await startFront(t, { kernel });
+      const agent = new Agent({ ...clientOptions(version), keepAlive: true, maxSockets: 6 });
+      t.teardown(() => agent.destroy());
+      const ask = async (path: string, body = ''): Promise<Facts> => {
+        const method = body === '' ? 'GET' : 'POST';
+        const options: RequestOptions = { port: front.port, host: '127.0.0.1', path, method, agent };
+        const facts = await new Promise<string>((resolve, reject) => {
+          request(options, (response) => text(response).then(resolve, reject))
+            .on('error', reject)
+            .end(body);
+        });
+        return JSON.parse(facts);
+      };
+      const visit = async (page: string): Promise<void> => {
+        t.like(await ask(page), { handover: kind, url: page });
+        const parts = Array.from({ length: 24 }, (_, nth) => `${page}/${nth}`);
+        const answers = await Promise.all(parts.map((part) => ask(part)));
+        t.deepEqual(
+          answers.map(({ url, handover }) => [url, handover]),
+          parts.map((part) => [part, kind]),
+        );
+        t.like(await ask(page, 'name=value'), { handover: kind, method: 'POST', bytes: 10 });
+      };
+      await visit('/first');
+      const connections = front.sockets.length;
+      t.true(connections <= 6);
+      await visit('/second');
+      t.is(front.sockets.length, connections);
+      t.deepEqual(front.errors, []);
+      kernel.tx = connections;
+      kernel.rx = rx * connections;
+      agent.destroy();
+      await until('the application has no connection', () => front.server.stats().connections === 0);
+    },
+  );
 
   withFront(as("a client's certificate reaches the application by fd_pass_param"), async (t) => {
     const folder = nginxFolder();

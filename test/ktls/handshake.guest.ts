@@ -38,31 +38,38 @@ const cutRequests: Record<string, { steps: Step[]; body: string }> = {
 };
 
 for (const { version, kind } of VERSIONS) {
-  // TLS 1.2 takes two connections: only of a resumed session does the client speak last.
-  const earlier = version === 'TLSv1.2' ? 1 : 0;
-  const sessions = (each: 'full' | 'partial') => ({
-    tx: earlier + 1,
-    rx: (kind === 'full' ? earlier : 0) + (each === 'full' ? 1 : 0),
-  });
-
-  for (const [what, { steps, body }] of Object.entries(requests)) {
-    withFront(`${version}, ${kind}: ${what}, in one segment with the end of the handshake`, async (t) => {
-      const { port } = await startFront(t, { kernel: sessions(kind) });
-      const { received } = await python(port, version, [['with_handshake'], ...steps, ['read_to_end']]);
-      t.like(factsIn(received), { handover: kind, bytes: body.length, sha256: sha256(body) });
+  // In TLS 1.2 the client speaks last only when it resumes a session.
+  const handshakes: { step: Step; what: string; earlier: number }[] = [
+    ...(version === 'TLSv1.3'
+      ? [{ step: ['with_handshake'] as const, what: 'the handshake', earlier: 0 }]
+      : []),
+    { step: ['resume'], what: "a resumed session's handshake", earlier: 1 },
+  ];
+  for (const { step, what: handshake, earlier } of handshakes) {
+    const sessions = (each: 'full' | 'partial') => ({
+      tx: earlier + 1,
+      rx: (kind === 'full' ? earlier : 0) + (each === 'full' ? 1 : 0),
     });
-  }
 
-  // With a part of a record in its hands, an OpenSSL may choose to decrypt all that follows by itself.
-  for (const [what, { steps, body }] of Object.entries(cutRequests)) {
-    withFront(`${version}: the end of the handshake with ${what}`, async (t) => {
-      const kernel = sessions(kind);
-      const { port } = await startFront(t, { kernel });
-      const { received } = await python(port, version, [['with_handshake'], ...steps, ['read_to_end']]);
-      const facts = factsIn(received);
-      t.like(facts, { bytes: body.length, sha256: sha256(body) });
-      t.not(facts.handover, 'relay');
-      kernel.rx = sessions(facts.handover as 'full' | 'partial').rx;
-    });
+    for (const [what, { steps, body }] of Object.entries(requests)) {
+      withFront(`${version}, ${kind}: ${what}, in one segment with the end of ${handshake}`, async (t) => {
+        const { port } = await startFront(t, { kernel: sessions(kind) });
+        const { received } = await python(port, version, [step, ...steps, ['read_to_end']]);
+        t.like(factsIn(received), { handover: kind, bytes: body.length, sha256: sha256(body) });
+      });
+    }
+
+    // With a part of a record in its hands, an OpenSSL may choose to decrypt all that follows by itself.
+    for (const [what, { steps, body }] of Object.entries(cutRequests)) {
+      withFront(`${version}: the end of ${handshake} with ${what}`, async (t) => {
+        const kernel = sessions(kind);
+        const { port } = await startFront(t, { kernel });
+        const { received } = await python(port, version, [step, ...steps, ['read_to_end']]);
+        const facts = factsIn(received);
+        t.like(facts, { bytes: body.length, sha256: sha256(body) });
+        t.not(facts.handover, 'relay');
+        kernel.rx = sessions(facts.handover as 'full' | 'partial').rx;
+      });
+    }
   }
 }

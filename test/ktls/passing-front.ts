@@ -1,6 +1,6 @@
 // nginx with TLS and the module in front of a server of ours in this process: one application for all suites, and after each test a
 // look at what nginx still has open and at what the kernel did.
-import { deepStrictEqual } from 'node:assert/strict';
+import { deepStrictEqual, doesNotMatch } from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
@@ -77,6 +77,19 @@ export interface Front extends TlsNginx {
   readonly errors: string[];
   /** Of each connection that was closed: whether the client's side ended without a close_notify. */
   readonly truncations: (boolean | undefined)[];
+  /** The application's connections, in order. */
+  readonly sockets: Socket[];
+  readonly progress: Progress;
+  /** Lets requests for `/held` go on: until then nobody reads their bodies. */
+  release(): void;
+}
+
+/** What the application has done so far. */
+interface Progress {
+  /** Requests for `/held`. */
+  held: number;
+  /** Bytes of downloads that were asked for. */
+  produced: number;
 }
 
 export interface FrontOptions extends Partial<Omit<TlsNginxOptions, 'main' | 'http'>> {
@@ -86,22 +99,27 @@ export interface FrontOptions extends Partial<Omit<TlsNginxOptions, 'main' | 'ht
   pass?: string;
   /** @default true */
   hasFallback?: boolean;
-  /** Sessions the kernel encrypts and decrypts in this test. */
-  kernel: { tx: number; rx: number };
+  /** Sessions the kernel encrypts and decrypts in this test, and records it cannot decrypt. */
+  kernel: { tx: number; rx: number; decryptErrors?: number };
 }
 
 /** The application: tells what it got, sends `/download/<bytes>`, echoes WebSocket messages. */
-async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  progress: Progress,
+  released: Promise<void>,
+): Promise<void> {
   const [, size] = /^\/download\/(\d+)$/.exec(request.url ?? '') ?? [];
   if (size !== undefined) {
     response.setHeader('Content-Length', size);
-    Readable.from(download(Number(size))).pipe(response);
+    Readable.from(download(Number(size), progress)).pipe(response);
     return;
   }
   const [, untilClose] = /^\/until-close\/(\d+)$/.exec(request.url ?? '') ?? [];
   if (untilClose !== undefined) {
     response.removeHeader('Transfer-Encoding');
-    Readable.from(download(Number(untilClose))).pipe(response);
+    Readable.from(download(Number(untilClose), progress)).pipe(response);
     return;
   }
   if (request.url === '/events') {
@@ -114,6 +132,10 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     return;
   }
   if (request.url === '/file') return sendFile(response, fileURLToPath(import.meta.url));
+  if (request.url === '/held') {
+    progress.held += 1;
+    await released;
+  }
   const hash = createHash('sha256');
   let bytes = 0;
   for await (const chunk of request) {
@@ -138,26 +160,38 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   );
 }
 
-function* download(size: number): Generator<Buffer> {
-  for (let left = size; left > 0; left -= downloadChunk.length) yield downloadChunk.subarray(0, left);
+function* download(size: number, progress: Progress): Generator<Buffer> {
+  for (let left = size; left > 0; left -= downloadChunk.length) {
+    const chunk = downloadChunk.subarray(0, left);
+    progress.produced += chunk.length;
+    yield chunk;
+  }
 }
 
-/** Starts both; they end with the test, and the kernel's counters and nginx's descriptors are compared then. */
+/**
+ * Starts both; they end with the test, and the kernel's counters and nginx's descriptors are compared then. In no test may anything
+ * come back on the UNIX connection of a partial handover: nginx would say so.
+ */
 export async function startFront(t: ExecutionContext, options: FrontOptions): Promise<Front> {
   const folder = tlsFolder(t);
   const app = join(folder, 'app.sock');
   const upgradeEnds: string[] = [];
+  const progress: Progress = { held: 0, produced: 0 };
+  let release = (): void => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
   const server = createServer(
     { keepAlive: { scope: '/' }, logger: { warn() {}, error() {} } },
     (request, response) => {
-      answer(request, response).catch(() => response.destroy());
+      answer(request, response, progress, released).catch(() => response.destroy());
     },
   );
-  const sockets = new WebSocketServer({ noServer: true });
+  const webSockets = new WebSocketServer({ noServer: true });
   server.on('upgrade', (request, socket, head) => {
     socket.on('error', (error: NodeJS.ErrnoException) => upgradeEnds.push(error.code ?? error.message));
     socket.on('end', () => upgradeEnds.push('end'));
-    sockets.handleUpgrade(request, socket, head, (webSocket) => {
+    webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       webSocket.on('message', (data, isBinary) => webSocket.send(data, { binary: isBinary }));
       webSocket.on('error', () => {});
     });
@@ -169,7 +203,11 @@ export async function startFront(t: ExecutionContext, options: FrontOptions): Pr
     errors.push(error.code ?? error.message);
     socket.destroy();
   });
+  // Else a connection that a test keeps ends after 5 seconds, which on a busy machine is the middle of a test.
+  server.keepAliveTimeout = 100_000;
+  const sockets: Socket[] = [];
   server.on('connection', (socket) => {
+    sockets.push(socket);
     socket.on('close', () => truncations.push(connectionInfo(socket).tls?.truncated));
   });
   server.listen({ path: app, mode: 0o666 });
@@ -190,11 +228,12 @@ export async function startFront(t: ExecutionContext, options: FrontOptions): Pr
   const [worker = 0] = nginx.workers();
   const before = openDescriptors(worker).size;
   t.teardown(async () => {
-    deepStrictEqual(moved(), { ...kernel, decryptErrors: 0 }, 'what the kernel did');
+    deepStrictEqual(moved(), { decryptErrors: 0, ...kernel }, 'what the kernel did');
+    doesNotMatch(nginx.errorLog(), /the backend wrote to the connection/);
     // A worker that has ended left nothing.
     if (nginx.workers().includes(worker)) {
       await until('nginx has closed what it had opened', () => openDescriptors(worker).size === before);
     }
   });
-  return { ...nginx, server, upgradeEnds, errors, truncations };
+  return { ...nginx, server, upgradeEnds, errors, truncations, sockets, progress, release };
 }

@@ -9,9 +9,12 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
 import { RawClient } from '../helpers/raw-client.js';
+import { until } from '../helpers/until.js';
 
 const run = promisify(execFile);
+/** They are not compiled: from build/test/ktls/ to test/ktls/. */
 const PYTHON_CLIENT = fileURLToPath(new URL('../../../test/ktls/tls_client.py', import.meta.url));
+const RECORD_CLIENT = fileURLToPath(new URL('../../../test/ktls/record_client.py', import.meta.url));
 
 export type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
 
@@ -42,13 +45,56 @@ export async function sClient(port: number, version: TlsVersion, request: string
   return output.toString('latin1');
 }
 
+export interface InteractiveClient {
+  /** A line of one letter is a command of s_client's: `k`, `K`, `R`, `Q`. */
+  send(lines: string): void;
+  /** Resolves when that was printed since the last `send()`. */
+  says(text: string): Promise<void>;
+  /** What it printed since the last `send()`, its messages of TLS among it. */
+  output(): string;
+  /** Resolves when it has ended. */
+  readonly exited: Promise<unknown>;
+}
+
+/** An `openssl s_client` that does what it is told, line by line; it ends with the test. */
+export function interactiveClient(t: ExecutionContext, port: number, version: TlsVersion): InteractiveClient {
+  const flag = version === 'TLSv1.2' ? '-tls1_2' : '-tls1_3';
+  const args = ['s_client', '-crlf', '-msg', flag, '-connect', `127.0.0.1:${port}`];
+  const child = spawn('openssl', args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  t.teardown(() => child.kill('SIGKILL'));
+  const exited = once(child, 'exit');
+  // It may end before all that it was told is written.
+  child.stdin.on('error', () => {});
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('latin1').on('data', (text: string) => {
+      output += text;
+    });
+  }
+  return {
+    exited,
+    send: (lines) => {
+      output = '';
+      child.stdin.write(lines);
+    },
+    says: (text) => until(`s_client says ${text}`, () => output.includes(text)),
+    output: () => output,
+  };
+}
+
 export type Step =
-  /** First, if at all: the end of the handshake is not sent by itself. A connection before it, in TLS 1.2. */
+  /** First, if at all: the end of the handshake is not sent by itself. Only in TLS 1.3 it is the client's. */
   | readonly ['with_handshake']
+  /** First, if at all: the same with the session of a connection before. */
+  | readonly ['resume']
   | readonly ['write', string]
   | readonly ['write_times', string, number]
   | readonly ['send']
   | readonly ['send_but', number]
+  | readonly ['send_plain', string]
+  | readonly ['send_damaged']
+  | readonly ['read_damaged']
+  | readonly ['await_fin']
   | readonly ['await_ticket']
   | readonly ['read_until', string, number?]
   | readonly ['read_to_end']
@@ -74,6 +120,20 @@ export async function python(
     maxBuffer: 2 ** 28,
     timeout: 100_000,
   });
+  return JSON.parse(stdout);
+}
+
+/** Type (RFC 8446, appendix B.1) and content in hexadecimal. */
+export type TlsRecord = readonly [type: number, content: string];
+
+/** Asks once and sends `records` when it is answered. Its kernel encrypts, too: it counts as one session more, in TLS 1.2 both ways. */
+export async function sendRecords(
+  port: number,
+  version: TlsVersion,
+  records: readonly TlsRecord[],
+): Promise<Omit<PythonResult, 'cipher'>> {
+  const args = [RECORD_CLIENT, String(port), version, JSON.stringify(records)];
+  const { stdout } = await run('python3', args, { timeout: 100_000 });
   return JSON.parse(stdout);
 }
 

@@ -47,6 +47,19 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+const PARTS = ['key.pem', 'certificate.pem'] as const;
+/** Made once in a process: it takes a guest longer than most of a test. */
+let certificate: readonly Buffer[] | undefined;
+
+function putCertificate(folder: string): void {
+  if (certificate === undefined) {
+    makeCertificate(folder);
+    certificate = PARTS.map((name) => readFileSync(join(folder, name)));
+    return;
+  }
+  for (const [at, name] of PARTS.entries()) writeFileSync(join(folder, name), certificate[at] as Buffer);
+}
+
 function makeCertificate(folder: string): void {
   const args =
     'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=example.test';
@@ -65,7 +78,7 @@ function makeCertificate(folder: string): void {
 export function tlsFolder(t: ExecutionContext): string {
   const folder = nginxFolder();
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  makeCertificate(folder);
+  putCertificate(folder);
   return folder;
 }
 

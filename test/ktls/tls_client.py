@@ -71,15 +71,20 @@ def connect(session=None):
             incoming.write(connection.recv(1 << 16))
 
 
-def connect_speaking_last():
-    """In TLS 1.2 the client does so only when it resumes a session, here of a connection before."""
+def connect_resuming():
+    """With the session of a connection before."""
     connect()
-    if version == "TLSv1.2":
-        send()
-        session = tls.session
-        connection.close()
-        connect(session)
-        assert tls.session_reused
+    send()
+    if version == "TLSv1.3":
+        await_ticket()
+        try:
+            tls.read(1)
+        except ssl.SSLWantReadError:
+            pass
+    session = tls.session
+    connection.close()
+    connect(session)
+    assert tls.session_reused
 
 
 def send_but(count):
@@ -87,6 +92,31 @@ def send_but(count):
     data = outgoing.read()
     connection.sendall(data[:-count])
     outgoing.write(data[-count:])
+
+
+def damaged(records):
+    """The same with another bit in the ciphertext of the first record."""
+    return records[:16] + bytes([records[16] ^ 1]) + records[17:]
+
+
+def read_damaged():
+    """Takes what comes next with a bit that is wrong: a fatal alert is this client's answer, for `send` to send."""
+    incoming.write(damaged(connection.recv(1 << 20)))
+    try:
+        tls.read(1 << 20)
+    except ssl.SSLError:
+        pass
+
+
+def await_fin():
+    """After an error of its own a TLS reads no more: only that the stream ends can be seen."""
+    global ended
+    try:
+        while connection.recv(1 << 20):
+            pass
+        ended = "end without close_notify"
+    except ConnectionResetError:
+        ended = "reset"
 
 
 def close_notify():
@@ -122,6 +152,10 @@ ACTIONS = {
     "write_times": lambda text, times: tls.write(text.encode("latin1") * times),
     "send": send,
     "send_but": send_but,
+    "send_plain": lambda text: connection.sendall(text.encode("latin1")),
+    "send_damaged": lambda: connection.sendall(damaged(outgoing.read())),
+    "read_damaged": read_damaged,
+    "await_fin": await_fin,
     "await_ticket": await_ticket,
     "read_until": read_until,
     "read_to_end": read_to_end,
@@ -132,8 +166,11 @@ ACTIONS = {
     "wait": time.sleep,
 }
 
-if steps[0][0] == "with_handshake":
-    connect_speaking_last()
+if steps[0][0] == "resume":
+    connect_resuming()
+    steps.pop(0)
+elif steps[0][0] == "with_handshake":
+    connect()
     steps.pop(0)
 else:
     connect()

@@ -25,7 +25,7 @@ const programs = Array.from(
 function runCi(
   t: ExecutionContext,
   present: readonly string[],
-  { npmExitCode = 0, packageQueryExitCode = 0 } = {},
+  { npmExitCode = 0, packageQueryExitCode = 0, isKernelFetched = true } = {},
 ) {
   const folder = mkdtempSync(join(tmpdir(), 'fdpass-ci-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
@@ -47,7 +47,10 @@ function runCi(
   mkdirSync(join(folder, 'include', 'node'), { recursive: true });
   writeFileSync(join(folder, 'include', 'node', 'node.h'), '');
   standIn('node', 'exit 0');
-  const { status } = spawnSync('/bin/bash', [join(folder, '.ci', 'run')], { env: { PATH: bin }, cwd: '/' });
+  const cache = join(folder, 'cache');
+  if (isKernelFetched) mkdirSync(join(cache, 'fdpass', 'user-mode-linux'), { recursive: true });
+  const env = { PATH: bin, XDG_CACHE_HOME: cache };
+  const { status } = spawnSync('/bin/bash', [join(folder, '.ci', 'run')], { env, cwd: '/' });
   return { status, log: existsSync(log) ? readFileSync(log, 'utf8').trim().split('\n') : [] };
 }
 
@@ -74,6 +77,10 @@ test('a package that is no program is looked for by its name', (t) => {
     'apt-get install --yes --no-install-recommends build-essential',
     'npm test CI=true',
   ]);
+});
+
+test("what the suites fetch with apt needs apt's lists", (t) => {
+  t.deepEqual(runCi(t, programs, { isKernelFetched: false }).log, ['apt-get update', 'npm test CI=true']);
 });
 
 test("it ends with npm test's exit code", (t) => {

@@ -11,7 +11,10 @@ interface Report {
   finish(exitCode: number): Report;
 }
 const { TapReport } = createRequire(import.meta.url)(join(repositoryRoot, 'scripts', 'tap.cjs')) as {
-  TapReport: new (onTest?: (test: { outcome: string; title: string }) => void) => Report;
+  TapReport: new (
+    onTest?: (test: { outcome: string; title: string }) => void,
+    onLog?: (line: string) => void,
+  ) => Report;
 };
 
 const mixed = `TAP version 13
@@ -75,6 +78,12 @@ test('every test is announced once, as it becomes known', (t) => {
   t.deepEqual(seen, ['passed']);
   report.push('IP\n');
   t.deepEqual(seen, ['passed', 'skipped']);
+});
+
+test('what a test that passed has logged is told, a failure keeps its own', (t) => {
+  const lines: string[] = [];
+  new TapReport(undefined, (line) => lines.push(line)).push(mixed);
+  t.deepEqual(lines, ['a log line']);
 });
 
 test('tests that AVA counts as failed but never named are a failure', (t) => {
