@@ -6,11 +6,11 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { createServer as createHttpServer, type Server } from 'node:http';
 import { pipeline } from 'node:stream/promises';
-import { createServer, sendFile } from '@fdpass/backend-runtime';
+import { createServer, type HandoverServerOptions, sendFile } from '@fdpass/backend-runtime';
 import { type SendDownload, serveApp } from './app.js';
 
-/** `handover`: ours, on a UNIX socket. `unix`, `tcp`: node:http. */
-export type BackendKind = 'handover' | 'unix' | 'tcp';
+/** `handover`: ours, on a UNIX socket; `not lean`: without its short cut for requests of one answer. `unix`, `tcp`: node:http. */
+export type BackendKind = 'handover' | 'handover, not lean' | 'unix' | 'tcp';
 
 /** What a backend is told and what it answers. */
 export type BackendMessage = 'ready' | 'collect garbage' | 'collected';
@@ -27,8 +27,9 @@ const byStream: SendDownload = async (response) => {
 const bySendFile: SendDownload = (response) => sendFile(response, download);
 
 function listen(ready: () => void): Server {
-  if (kind === 'handover') {
-    const server = createServer({ keepAlive: { scope: '/' } });
+  if (kind === 'handover' || kind === 'handover, not lean') {
+    const options: HandoverServerOptions & { lean?: boolean } = { keepAlive: { scope: '/' } };
+    const server = createServer(kind === 'handover' ? options : { ...options, lean: false });
     serveApp(server, bySendFile);
     return server.listen({ path: address }, ready);
   }

@@ -28,6 +28,11 @@ export const WEB_SOCKET: Greeting = {
 };
 
 const OPENED_AT_A_TIME = 100;
+/**
+ * The clients come from as many addresses of loopback: looking for a free port becomes dear when most of one address are taken, and the
+ * kernel does that in whichever process is running.
+ */
+const ADDRESSES = 8;
 const TIMEOUT_MS = 10_000;
 
 /** Resolves when all clients have their answer. @throws when one does not get it; then none stays */
@@ -41,7 +46,8 @@ export async function openIdleClients(port: number, count: number, greeting: Gre
   };
   const openSome = async (): Promise<void> => {
     while (sockets.length < count) {
-      const socket = connect({ port, host: '127.0.0.1', noDelay: true });
+      const localAddress = `127.0.1.${1 + (sockets.length % ADDRESSES)}`;
+      const socket = connect({ port, host: '127.0.0.1', localAddress, noDelay: true });
       sockets.push(socket);
       await greeted(socket, greeting);
     }

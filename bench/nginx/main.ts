@@ -1,10 +1,12 @@
 // `npm run bench:nginx`: the same application behind one nginx by fd_pass, proxy_pass and scgi_pass, straight to Node.js, and nginx's
-// own files, in one interleaved run.
+// own files; and our receiver beside one in C; in one interleaved run.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { startReceivers } from '../receiver/receivers.js';
+import { receiverWorks } from '../receiver/works.js';
 import { readArguments } from './parameters.js';
 import { figuresTables, targetsTable, writeResults } from './report.js';
 import { allowDescriptors, Lack, requireMachine } from './requirements.js';
@@ -29,8 +31,16 @@ async function main(): Promise<void> {
   await writeBytes(scene.download, parameters.downloadBytes);
 
   const running = await startWays(scene, WAYS, SMALL_NGINX);
+  const receivers = await startReceivers(folder);
   try {
-    const works = [...loads(running, parameters), ...idleWorks(scene, parameters)];
+    if (!receivers.keepsConnections) {
+      process.stdout.write('our receiver keeps no connection: handovers over one channel are not measured\n');
+    }
+    const works = [
+      ...loads(running, parameters),
+      ...idleWorks(scene, parameters),
+      ...receiverWorks(receivers, parameters),
+    ];
     const series = await runRounds(works, (round) => {
       const done = round === 0 ? 'warmed up' : `round ${round} of ${parameters.rounds}`;
       process.stdout.write(`${done}\n`);
@@ -41,6 +51,7 @@ async function main(): Promise<void> {
       `\n${figuresTables(rows)}\n\n${targetsTable(rows)}\n\n${notes(parameters.isJudged)}\n${out} has all of it.\n`,
     );
   } finally {
+    await receivers.close();
     await running.close();
   }
 }

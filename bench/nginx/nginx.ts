@@ -3,9 +3,12 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { canConnect, end, start, untilReady } from '../processes.js';
 
+/** How nginx gets to the application. */
+export type Route = 'fd_pass' | 'fd_pass by channels' | 'proxy_pass' | 'scgi_pass' | 'static';
+
 /** One way through nginx. */
 export interface NginxServer {
-  readonly way: 'fd_pass' | 'proxy_pass' | 'scgi_pass' | 'nginx static';
+  readonly route: Route;
   /** TCP port on loopback. */
   readonly port: number;
   /** What it leads to: a UNIX socket, or the folder with the file to download. */
@@ -22,6 +25,8 @@ export interface NginxOptions {
   readonly maxClients: number;
   /** The kernel spreads the clients over them. */
   readonly workers: number;
+  /** For a head, and for what of a body comes with it. @default nginx's own, 1 KiB */
+  readonly headBufferBytes?: number;
 }
 
 export interface RunningNginx {
@@ -30,6 +35,8 @@ export interface RunningNginx {
   close(): Promise<void>;
 }
 
+/** Kept connections to a backend, of each worker. */
+const CHANNELS = 8;
 /** Descriptors for listening sockets, channels and the like. */
 const SPARE_DESCRIPTORS = 100;
 /**
@@ -63,12 +70,13 @@ export async function startNginx(options: NginxOptions): Promise<RunningNginx> {
  * Kept-alive connections and upstream connections are kept for the whole run, whatever the number of requests. What goes to disk
  * by default stays there (the answers of proxy_pass when the client is slow, the uploads of scgi_pass); access logs are off.
  */
-function configuration({ folder, servers, module, maxClients, workers }: NginxOptions, log: string): string {
+function configuration(options: NginxOptions, log: string): string {
+  const { folder, servers, module, maxClients, workers, headBufferBytes } = options;
   const descriptors = Math.ceil((2 * maxClients * ROOM) / workers) + SPARE_DESCRIPTORS;
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (kind) => `${kind}_temp_path ${folder}/${kind};`,
   );
-  const needsModule = servers.some(({ way }) => way === 'fd_pass');
+  const needsModule = servers.some(({ route }) => route.startsWith('fd_pass'));
   // Started by root, workers would be somebody else, who may not reach what is in a private temporary folder.
   const isRoot = process.getuid?.() === 0;
   return `${needsModule ? `load_module ${module};` : ''}
@@ -86,18 +94,28 @@ http {
   keepalive_timeout 1h;
   keepalive_requests 1000000000;
   client_max_body_size 0;
+  ${headBufferBytes === undefined ? '' : `client_header_buffer_size ${headBufferBytes};`}
   ${temporary.join(' ')}
 ${servers.map(serverBlock).join('')}}
 `;
 }
 
-const serverBlock = (server: NginxServer): string => SERVER[server.way](server);
+const serverBlock = (server: NginxServer): string => SERVER[server.route](server);
 
-const SERVER: Readonly<Record<NginxServer['way'], (server: NginxServer) => string>> = {
+const SERVER: Readonly<Record<Route, (server: NginxServer) => string>> = {
   fd_pass: ({ port, target }) => `
   server {
     listen 127.0.0.1:${port} backlog=4096 reuseport;
     location / { fd_pass unix:${target}; }
+  }
+`,
+  'fd_pass by channels': ({ port, target }) => `
+  server {
+    listen 127.0.0.1:${port} backlog=4096 reuseport;
+    location / {
+      fd_pass unix:${target};
+      fd_pass_keepalive ${CHANNELS};
+    }
   }
 `,
   // Uploads unbuffered: the backend hashes while the client sends, as it does when the connection is its own.
@@ -138,7 +156,7 @@ const SERVER: Readonly<Record<NginxServer['way'], (server: NginxServer) => strin
     }
   }
 `,
-  'nginx static': ({ port, target }) => `
+  static: ({ port, target }) => `
   server {
     listen 127.0.0.1:${port} backlog=4096 reuseport;
     location / { root ${target}; }

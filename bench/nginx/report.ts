@@ -47,7 +47,7 @@ const VERDICT = new Map<boolean | null, string>([
   [null, 'open'],
 ]);
 
-/** One line for each target: how fd_pass stands. */
+/** One line for each target: how fd_pass, or our receiver, stands. */
 export function targetsTable(rows: readonly Row[]): string {
   return textTable([
     ['work', 'against', 'metric', 'figure', 'middle half', 'target', ''],

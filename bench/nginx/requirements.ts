@@ -10,10 +10,11 @@ export function requireMachine(module: string): void {
   const missing = [
     !runs('nginx', '-v') && 'nginx (apt-get install nginx-light)',
     !runs('wrk', '-v') && 'wrk (apt-get install wrk)',
+    !runs('cc', '--version') && 'a C compiler (apt-get install gcc)',
     !runs('prlimit', '--version') && 'prlimit and setpriv (apt-get install util-linux)',
     !existsSync(module) && `the nginx module ${module} (native/nginx/build.sh)`,
   ].filter((lack) => lack !== false);
-  if (missing.length > 0) throw new Lack(`npm run bench:nginx needs ${missing.join(', ')}.`);
+  if (missing.length > 0) throw new Lack(`This benchmark needs ${missing.join(', ')}.`);
 }
 
 /** Whatever it exits with: wrk has no option that makes it end with 0. */
@@ -37,19 +38,34 @@ const ROOM = 9 / 8;
  */
 export function allowDescriptors(clients: number): void {
   const needed = Math.ceil(clients * ROOM) + SPARE_DESCRIPTORS;
-  const limits = readFileSync('/proc/self/limits', 'latin1');
-  const [, soft, hard] = /^Max open files\s+(\d+)\s+(\d+)/m.exec(limits) ?? [];
-  if (Number(soft) >= needed) return;
-  const limit = `${needed}:${Math.max(needed, Number(hard))}`;
-  try {
+  const allowed = descriptorsUpTo(needed);
+  if (allowed >= needed) return;
+  const most = Math.floor((allowed - SPARE_DESCRIPTORS) / ROOM);
+  throw new Lack(
+    `${clients} idle clients need ${needed} descriptors in a process, and the limit is ${allowed}: ` +
+      `raise it as root (ulimit -n ${needed}), or ask for fewer (--idle ${most}).`,
+  );
+}
+
+/** Raises the limit of this process as far as `wanted` if it may. @returns what it is now */
+export function descriptorsUpTo(wanted: number): number {
+  const { soft, hard } = limits();
+  if (soft >= wanted) return soft;
+  const raise = (limit: string) =>
     execFileSync('prlimit', ['--pid', String(process.pid), `--nofile=${limit}`], { stdio: 'pipe' });
+  try {
+    raise(`${wanted}:${Math.max(wanted, hard)}`);
   } catch {
-    const most = Math.floor((Number(hard) - SPARE_DESCRIPTORS) / ROOM);
-    throw new Lack(
-      `${clients} idle clients need ${needed} descriptors in a process, and the limit is ${hard}: ` +
-        `raise it as root (ulimit -n ${needed}), or ask for fewer (--idle ${most}).`,
-    );
+    raise(`${hard}:${hard}`);
   }
+  return limits().soft;
+}
+
+/** RLIMIT_NOFILE. */
+function limits(): { soft: number; hard: number } {
+  const text = readFileSync('/proc/self/limits', 'latin1');
+  const [, soft, hard] = /^Max open files\s+(\d+)\s+(\d+)/m.exec(text) ?? [];
+  return { soft: Number(soft), hard: Number(hard) };
 }
 
 /** Such as "nginx/1.26.3". */

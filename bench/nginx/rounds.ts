@@ -1,12 +1,11 @@
 // The order of measurements: every work on every way in each round, so that a noisy minute hits all ways alike, and the ways take
 // turns at going first.
-import type { WayName } from './ways.js';
-import type { Metric, Sample, Work } from './works.js';
+import type { Doer, Metric, Sample, Work } from './works.js';
 
 /** One work on one way: a sample for each round. */
 export interface Series {
   readonly work: Work;
-  readonly way: WayName;
+  readonly way: Doer;
   readonly samples: Sample[];
 }
 

@@ -1,15 +1,15 @@
-// From series to rows: what each way does, and what fd_pass does against each other way, with its target where it has one.
+// From series to rows: what each way does, and what the first (fd_pass, our receiver) does against each other one, with its target
+// where it has one.
 import { isMet, ratios, type Summary, summarize } from '../statistics.js';
 import { type Series, valuesOf } from './rounds.js';
 import { boundText, TARGETS, type Target } from './targets.js';
-import type { WayName } from './ways.js';
-import type { Metric, Work, WorkKey } from './works.js';
+import type { Doer, Metric, Work, WorkKey } from './works.js';
 
 export interface Row {
   readonly work: string;
-  readonly way: WayName;
+  readonly way: Doer;
   /** null: the figure of one way. */
-  readonly against: WayName | null;
+  readonly against: Doer | null;
   readonly metric: Metric;
   readonly unit: string;
   /** Median of the rounds. */
@@ -39,7 +39,6 @@ const METRICS: readonly Metric[] = [
   'memory of Node.js',
   'memory of the kernel',
 ];
-const SUBJECT: WayName = 'fd_pass';
 const COMPARED: readonly Metric[] = ['rate', 'CPU', 'p50', 'p99', 'memory'];
 
 /** @param isJudged whether the run is enough to say that a target is met */
@@ -47,7 +46,7 @@ export function rowsOf(series: readonly Series[], isJudged: boolean): Row[] {
   const works = [...new Set(series.map(({ work }) => work))];
   return works.flatMap((work) => {
     const own = series.filter((each) => each.work === work);
-    const subject = own.find(({ way }) => way === SUBJECT);
+    const subject = own.find(isSubject);
     const others = own.filter((each) => each !== subject);
     return [
       ...own.flatMap((each) => METRICS.flatMap((metric) => figure(each, metric, isJudged) ?? [])),
@@ -58,11 +57,13 @@ export function rowsOf(series: readonly Series[], isJudged: boolean): Row[] {
   });
 }
 
+const isSubject = ({ work, way }: Series): boolean => way === work.ways[0];
+
 function figure(each: Series, metric: Metric, isJudged: boolean): Row | undefined {
   const values = inUnits(each, metric);
   if (values.length === 0) return undefined;
   const summary = summarize(values);
-  const target = each.way === SUBJECT ? targetFor(each.work.key, metric, undefined) : undefined;
+  const target = isSubject(each) ? targetFor(each.work.key, metric, undefined) : undefined;
   return {
     ...common(each, metric, summary),
     against: null,
@@ -95,7 +96,7 @@ const common = ({ work, way, samples }: Series, metric: Metric, { median, low, h
   rounds: samples.length,
 });
 
-const targetFor = (key: WorkKey, metric: Metric, base: WayName | undefined): Target | undefined =>
+const targetFor = (key: WorkKey, metric: Metric, base: Doer | undefined): Target | undefined =>
   TARGETS.find(({ work, metric: its, against }) => work === key && its === metric && against === base);
 
 const verdict = (target: Target | undefined, summary: Summary, isJudged: boolean) => ({
@@ -110,11 +111,12 @@ const inUnits = (series: Series, metric: Metric): number[] => {
 
 /** How a metric is told, and what it is multiplied with for that: samples are in seconds and bytes, latencies in milliseconds, shares of 1. */
 function unitOf({ unit }: Work, metric: Metric): { name: string; perBase: number } {
-  if (metric === 'rate') return { name: unit === 'request' ? 'requests/s' : `${unit}/s`, perBase: 1 };
+  const isCounted = unit === 'request' || unit === 'handover';
+  if (metric === 'rate') return { name: isCounted ? `${unit}s/s` : `${unit}/s`, perBase: 1 };
   if (metric === 'p50' || metric === 'p99') return { name: 'ms', perBase: 1 };
   if (metric === "nginx's share of CPU") return { name: '%', perBase: 100 };
   if (metric.startsWith('CPU')) {
-    return unit === 'request' ? { name: 'us/request', perBase: 1e6 } : { name: `ms/${unit}`, perBase: 1e3 };
+    return isCounted ? { name: `us/${unit}`, perBase: 1e6 } : { name: `ms/${unit}`, perBase: 1e3 };
   }
   return unit === 'client' ? { name: 'KiB/client', perBase: 2 ** -10 } : { name: 'MiB', perBase: 2 ** -20 };
 }

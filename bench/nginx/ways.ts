@@ -6,10 +6,18 @@ import { mkdtempSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { end, freePort, pidsOf, startModule } from '../processes.js';
 import type { BackendKind, BackendMessage } from './backend.js';
-import { type NginxOptions, type NginxServer, type RunningNginx, startNginx } from './nginx.js';
+import { type NginxOptions, type NginxServer, type Route, type RunningNginx, startNginx } from './nginx.js';
 
 /** In the order they are told. */
-export const WAYS = ['fd_pass', 'proxy_pass', 'scgi_pass', 'straight to Node.js', 'nginx static'] as const;
+export const WAYS = [
+  'fd_pass',
+  'fd_pass, a connection each',
+  'fd_pass, not lean',
+  'proxy_pass',
+  'scgi_pass',
+  'straight to Node.js',
+  'nginx static',
+] as const;
 export type WayName = (typeof WAYS)[number];
 
 export interface Way {
@@ -40,16 +48,19 @@ export interface RunningWays {
 }
 
 const BACKEND = new URL('./backend.js', import.meta.url);
-const KIND: Readonly<Record<WayName, BackendKind | undefined>> = {
-  fd_pass: 'handover',
-  proxy_pass: 'unix',
-  scgi_pass: 'handover',
-  'straight to Node.js': 'tcp',
-  'nginx static': undefined,
+/** What each way leads through, and to. `fd_pass` is as it is recommended. */
+const PARTS: Readonly<Record<WayName, { readonly route?: Route; readonly kind?: BackendKind }>> = {
+  fd_pass: { route: 'fd_pass by channels', kind: 'handover' },
+  'fd_pass, a connection each': { route: 'fd_pass', kind: 'handover' },
+  'fd_pass, not lean': { route: 'fd_pass by channels', kind: 'handover, not lean' },
+  proxy_pass: { route: 'proxy_pass', kind: 'unix' },
+  scgi_pass: { route: 'scgi_pass', kind: 'handover' },
+  'straight to Node.js': { kind: 'tcp' },
+  'nginx static': { route: 'static' },
 };
 
 /** How many clients nginx is to have room for at a time, on one way, and with how many workers. */
-export type NginxSize = Pick<NginxOptions, 'maxClients' | 'workers'>;
+export type NginxSize = Pick<NginxOptions, 'maxClients' | 'workers' | 'headBufferBytes'>;
 
 /** Starts the backends of the ways, and one nginx in front of those that have one. */
 export async function startWays(
@@ -67,16 +78,16 @@ export async function startWays(
   try {
     const ports = new Map<WayName, number>();
     const servers: NginxServer[] = [];
-    for (const name of names) {
+    for (const [index, name] of names.entries()) {
       const port = await freePort();
-      const socket = join(own, `${name}.sock`);
-      const kind = KIND[name];
+      const socket = join(own, `${index}.sock`);
+      const { route, kind } = PARTS[name];
       ports.set(name, port);
       if (kind !== undefined) {
         backends.set(name, await startBackend(kind, kind === 'tcp' ? String(port) : socket, download));
       }
-      if (name !== 'straight to Node.js') {
-        servers.push({ way: name, port, target: kind === undefined ? dirname(download) : socket });
+      if (route !== undefined) {
+        servers.push({ route, port, target: kind === undefined ? dirname(download) : socket });
       }
     }
     if (servers.length > 0) nginx = await startNginx({ folder: own, servers, module, ...size });
@@ -113,7 +124,7 @@ function way(name: WayName, port: number, backend?: ChildProcess, nginx?: Runnin
   return {
     name,
     port,
-    nginxPids: nginx === undefined || name === 'straight to Node.js' ? [] : nginx.workerPids,
+    nginxPids: nginx === undefined || PARTS[name].route === undefined ? [] : nginx.workerPids,
     nodePids: backend === undefined ? [] : pidsOf(backend),
     collectGarbage: async () => {
       if (backend === undefined) return;

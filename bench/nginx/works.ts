@@ -1,6 +1,7 @@
 // What the ways are put through, and what is noted of it. One measurement is one work on one way, bounded in time or amount; how
 // often, in which order and what comes out of it is told elsewhere.
 import { cpuSeconds } from '../cpu-time.js';
+import type { ReceiverName } from '../receiver/receivers.js';
 import { NEW_CONNECTION_EACH, wrk } from '../wrk.js';
 import { askAtCapacity, askAtRate } from './constant-rate-client.js';
 import { type Greeting, KEPT_ALIVE, openIdleClients, WEB_SOCKET } from './idle-clients.js';
@@ -9,7 +10,19 @@ import type { Parameters } from './parameters.js';
 import { download, upload, uploadBody } from './transfers.js';
 import { type RunningWays, type Scene, startWays, type Way, type WayName } from './ways.js';
 
-export type WorkKey = 'kept-alive' | 'new' | 'download' | 'upload' | 'fixed rate' | 'websockets' | 'idle';
+export type WorkKey =
+  | 'kept-alive'
+  | 'new'
+  | 'download'
+  | 'upload'
+  | 'fixed rate'
+  | 'websockets'
+  | 'idle'
+  | 'receiver, each'
+  | 'receiver, kept';
+
+/** What a work is done by: a whole way to the application, or a receiver alone. */
+export type Doer = WayName | ReceiverName;
 
 /** CPU and memory are of nginx and Node.js together where neither is named. */
 export type Metric =
@@ -28,19 +41,20 @@ export type Metric =
 export type Sample = Partial<Record<Metric, number>>;
 
 /** What CPU time and the rate are told of; with `client`, memory. */
-export type Unit = 'request' | 'GB' | 'client';
+export type Unit = 'request' | 'GB' | 'client' | 'handover';
 
-export interface Work {
+export interface Work<By extends Doer = Doer> {
   readonly key: WorkKey;
   readonly name: string;
   readonly unit: Unit;
-  readonly ways: readonly WayName[];
+  /** The first of them is what the others are compared with. */
+  readonly ways: readonly By[];
   readonly rounds: number;
   /** Whether a first round is to warm code, connections and files: not where each measurement has new processes. */
   readonly isWarmedUp: boolean;
   /** Before the ways of each round. */
   prepare?(): Promise<void>;
-  measure(way: WayName): Promise<Sample>;
+  measure(way: By): Promise<Sample>;
 }
 
 const CONNECTIONS = 32;
@@ -50,13 +64,16 @@ const IDLE_WORKERS = 2;
 /** Until a first idle moment is over: sockets closed, buffers given back. */
 const SETTLE_MS = 300;
 const THROUGH: readonly WayName[] = ['fd_pass', 'proxy_pass', 'scgi_pass', 'straight to Node.js'];
+/** Where it makes a difference. */
+const WITHOUT_CHANNEL: WayName = 'fd_pass, a connection each';
+const NOT_LEAN: WayName = 'fd_pass, not lean';
 /** scgi_pass has not the capacity. */
 const FIXED_RATE: readonly WayName[] = ['fd_pass', 'proxy_pass', 'straight to Node.js'];
 /** scgi_pass knows no upgrade, and keeps no connection to the backend open. */
 const IDLE: readonly WayName[] = ['fd_pass', 'proxy_pass', 'straight to Node.js'];
 
 /** Requests and transfers, on ways that run all the time. */
-export function loads(running: RunningWays, parameters: Parameters): Work[] {
+export function loads(running: RunningWays, parameters: Parameters): Work<WayName>[] {
   const { rounds, seconds, transfers, downloadBytes, uploadBytes } = parameters;
   const common = { ways: THROUGH, rounds, isWarmedUp: true } as const;
   const body = uploadBody(uploadBytes);
@@ -73,21 +90,30 @@ export function loads(running: RunningWays, parameters: Parameters): Work[] {
       return { units: requests, rate, p50: p50Ms, p99: p99Ms };
     };
   };
-  const work = (fixed: Pick<Work, 'key' | 'name' | 'unit'>, load: (way: Way) => Promise<Done>): Work => ({
+  const work = (
+    fixed: Pick<Work, 'key' | 'name' | 'unit'>,
+    load: (way: Way) => Promise<Done>,
+  ): Work<WayName> => ({
     ...common,
     ...fixed,
     measure: (way) => measureLoad(running.get(way), load),
   });
 
   return [
-    work(
-      { key: 'kept-alive', name: `hello JSON, kept-alive, ${CONNECTIONS} connections`, unit: 'request' },
-      hello(),
-    ),
-    work(
-      { key: 'new', name: 'hello JSON, a new connection each', unit: 'request' },
-      hello(...NEW_CONNECTION_EACH),
-    ),
+    {
+      ...work(
+        { key: 'kept-alive', name: `hello JSON, kept-alive, ${CONNECTIONS} connections`, unit: 'request' },
+        hello(),
+      ),
+      ways: [...THROUGH, WITHOUT_CHANNEL],
+    },
+    {
+      ...work(
+        { key: 'new', name: 'hello JSON, a new connection each', unit: 'request' },
+        hello(...NEW_CONNECTION_EACH),
+      ),
+      ways: [...THROUGH, WITHOUT_CHANNEL, NOT_LEAN],
+    },
     {
       ...work(
         { key: 'download', name: `${downloadBytes / 1e6} MB download`, unit: 'GB' },
@@ -116,7 +142,7 @@ export function loads(running: RunningWays, parameters: Parameters): Work[] {
 }
 
 /** Clients that stay, each time on processes that have had no others. */
-export function idleWorks(scene: Scene, { idleRounds, idleClients }: Parameters): Work[] {
+export function idleWorks(scene: Scene, { idleRounds, idleClients }: Parameters): Work<WayName>[] {
   const clients = idleClients.toLocaleString('en');
   const common = { unit: 'client', ways: IDLE, rounds: idleRounds, isWarmedUp: false } as const;
   const measure = (greeting: Greeting) => (way: WayName) => measureIdle(scene, way, idleClients, greeting);

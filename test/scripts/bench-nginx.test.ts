@@ -23,6 +23,7 @@ const withAll = needs(
   test,
   program('nginx', 'nginx-light'),
   program('wrk'),
+  program('cc', 'gcc'),
   program('setpriv', 'util-linux'),
   condition(existsSync(MODULE), `${MODULE}: native/nginx/build.sh`),
 );
@@ -72,14 +73,17 @@ withAll('a tiny run has every way, every metric and every target, and judges non
   ];
   const through = ['fd_pass', 'proxy_pass', 'scgi_pass', 'straight to Node.js'];
   const idle = through.filter((way) => way !== 'scgi_pass');
+  const receivers = ['our receiver', 'receiver in C'];
   t.deepEqual(Object.fromEntries(figures.map(({ work }) => [work, waysOf(work)])), {
-    'hello JSON, kept-alive, 32 connections': through,
-    'hello JSON, a new connection each': through,
+    'hello JSON, kept-alive, 32 connections': [...through, 'fd_pass, a connection each'],
+    'hello JSON, a new connection each': [...through, 'fd_pass, a connection each', 'fd_pass, not lean'],
     '8 MB download': [...through, 'nginx static'],
     '4 MB upload, hashed': through,
     'hello JSON at a fixed rate, 70 % of proxy_pass': idle,
     '40 idle WebSockets': idle,
     '40 idle kept-alive clients': idle,
+    'receiver alone, a connection each': receivers,
+    'receiver alone, one channel': receivers,
   } as Record<string, string[]>);
   const metricsOf = (work: string) =>
     figures.filter((row) => row.work === work && row.way === 'fd_pass').map(({ metric }) => metric);
@@ -95,7 +99,7 @@ withAll('a tiny run has every way, every metric and every target, and judges non
     'memory of nginx',
     'memory of Node.js',
   ]);
-  t.is(rows.filter(({ target }) => target !== null).length, 14);
+  t.is(rows.filter(({ target }) => target !== null).length, 16);
 });
 
 withAll('a run that is interrupted leaves no process and no file', async (t) => {
@@ -120,6 +124,7 @@ test('what is missing is named with its cure, in one line', async (t) => {
   const [stdout, stderr] = await output;
   t.is(stdout, '');
   t.is(stderr.trimEnd().split('\n').length, 1);
-  for (const cure of [/install nginx/, /install wrk/, /native\/nginx\/build\.sh/]) t.regex(stderr, cure);
+  for (const cure of [/install nginx/, /install wrk/, /install gcc/, /native\/nginx\/build\.sh/])
+    t.regex(stderr, cure);
   t.deepEqual(await exited, [1, null]);
 });
