@@ -11,7 +11,7 @@ const { root } = require('./workspace.cjs');
 
 const COMPILED = path.join('build', 'test', 'ktls');
 const GUEST = path.join('build', 'test', 'helpers', 'uml', 'main.js');
-const AVA = path.join('node_modules', 'ava', 'entrypoints', 'cli.mjs');
+const AVA = path.join('scripts', 'ava.mjs');
 /** For all suites, and by hand. */
 const GUEST_TIMEOUT_S = 900;
 

@@ -9,8 +9,8 @@ const { root } = require('./workspace.cjs');
 
 const COMPILED = path.join('build', 'test');
 const COVERAGE = path.join('build', 'coverage');
-const AVA = path.join('node_modules', 'ava', 'entrypoints', 'cli.mjs');
-// AVA gives up after a minute, and then sometimes hangs itself (7.0: its TAP reporter fails on a time-out).
+const AVA = path.join('scripts', 'ava.mjs');
+// AVA gives up after a minute: this is for AVA itself.
 const SILENCE_MS = 150_000;
 const C8 = path.join('node_modules', 'c8', 'bin', 'c8.js');
 

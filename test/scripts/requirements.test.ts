@@ -1,8 +1,5 @@
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import test from 'ava';
+import { runAva } from './run-ava.js';
 import { repositoryRoot } from './stand-in-workspace.js';
 
 const suite = `
@@ -13,23 +10,10 @@ needs(test, program('no-such-program', 'some-package'))('lacks a program', (t) =
 needs(test.serial, condition(true, 'unused'), condition(false, 'a thing: find it'), program('no-such-program'))('lacks two', (t) => t.pass());
 `;
 
-/** Runs the suite above in a folder of its own and gives the lines of its TAP about tests. */
+/** The lines about tests in the TAP of the suite above. */
 function runSuite(ci: string | undefined): string[] {
-  const folder = mkdtempSync(join(tmpdir(), 'fdpass-requirements-'));
-  try {
-    symlinkSync(join(repositoryRoot, 'node_modules'), join(folder, 'node_modules'));
-    writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
-    writeFileSync(join(folder, 'suite.test.js'), suite);
-    const ava = join(repositoryRoot, 'node_modules', 'ava', 'entrypoints', 'cli.mjs');
-    const { stdout } = spawnSync(process.execPath, [ava, '--tap'], {
-      cwd: folder,
-      encoding: 'utf8',
-      env: { PATH: process.env.PATH, ...(ci === undefined ? {} : { CI: ci }) },
-    });
-    return stdout.split('\n').filter((line) => /^(not )?ok /.test(line) || /Message|values|needs/.test(line));
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  const { stdout } = runAva(suite, ['--tap'], ci === undefined ? {} : { CI: ci });
+  return stdout.split('\n').filter((line) => /^(not )?ok /.test(line) || /Message|values|needs/.test(line));
 }
 
 const withoutNumbers = (lines: string[]) => lines.map((line) => line.replace(/ok \d+ - /, 'ok ')).sort();
