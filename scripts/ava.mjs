@@ -19,7 +19,8 @@ TapReporter.prototype.writeTimeout = function writeTimeout({ pendingTests, perio
   const err = { type: 'native', name: 'Error', originalError };
   for (const [testFile, titles] of pendingTests) {
     for (const title of titles) this.writeTest({ testFile, title, err }, FAILED);
-    if (titles.size === 0) this.writeCrash({ err }, `${this.relativeFile(testFile)}: its process has not ended, and runs no test`);
+    if (titles.size === 0)
+      this.writeCrash({ err }, `${this.relativeFile(testFile)}: its process has not ended, and runs no test`);
   }
 };
 

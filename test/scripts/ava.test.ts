@@ -13,7 +13,8 @@ test('fails without a stack', () => { throw Object.assign(new Error('read ECONNR
 test('passes', (t) => t.pass());
 `;
 
-const outcomes = (tap: string) => [...tap.matchAll(/^(?:not )?ok \d+ - .*|^1\.\.\d+$/gm)].map(([line]) => line);
+const outcomes = (tap: string) =>
+  [...tap.matchAll(/^(?:not )?ok \d+ - .*|^1\.\.\d+$/gm)].map(([line]) => line);
 
 test('a test that hangs is named, and the report is complete', (t) => {
   const { stdout, stderr, status } = runAva(withoutEnd, ['--tap', '--timeout=2s']);
