@@ -43,7 +43,5 @@ test('what handlers throw is an uncaught exception, and costs nobody else anythi
 });
 
 test('clients get what they get where there is a socket', async (t) => {
-  // From then on http.Server itself does not survive some of them.
-  if (Number(process.versions.node.split('.')[0]) >= 26) return void t.pass();
   t.deepEqual(await run('lean'), await run('ordinary'), '- without a socket, + with one');
 });
