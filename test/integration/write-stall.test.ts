@@ -100,6 +100,7 @@ for (const kind of KINDS) {
     });
     const client = await handOver(path, { kind });
     pauseReading(client);
+    await until('it is served', () => server.stats().connections === 1);
     await delay(300);
     t.is(server.stats().connections, 1);
     t.deepEqual(errors, []);
