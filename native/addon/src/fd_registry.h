@@ -4,7 +4,7 @@
 #define FDPASS_FD_REGISTRY_H_
 
 #include <cstddef>
-#include <unordered_set>
+#include <vector>
 
 #include "system_error.h"
 #include "unique_fd.h"
@@ -25,16 +25,20 @@ class FdRegistry {
   SysResult Register(int fd);
 
   // Returns ownership. Harmless for a descriptor that is not registered.
-  void Take(int fd) { fds_.erase(fd); }
+  void Take(int fd);
 
   // Closes a descriptor, registered or not.
   SysResult Close(int fd);
 
   void CloseAll();
-  size_t size() const { return fds_.size(); }
+  size_t size() const { return size_; }
 
  private:
-  std::unordered_set<int> fds_;
+  void Insert(int fd);
+
+  // By number: the kernel gives the lowest that is free, and a set would allocate for each.
+  std::vector<bool> is_ours_;
+  size_t size_ = 0;
 };
 
 // Borrows; returns ownership of a CLOEXEC duplicate, which is not registered.

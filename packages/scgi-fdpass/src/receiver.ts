@@ -74,6 +74,9 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   #listener: FdListener | undefined;
   #judge: HandoverJudge | undefined;
   #place: UnixListener | undefined;
+  /** In this turn of the event loop; the array stays, and what it holds is counted. */
+  readonly #delivered: (Handover | undefined)[] = [];
+  #deliveredCount = 0;
 
   /** @throws `SCGI_ERR_LIMIT_OPTION` */
   constructor(options: ReceiverOptions = {}) {
@@ -238,10 +241,19 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
         throwLater(mistake);
       }
     }
-    // Nearly always both are taken by now.
-    if (handover.kind !== 'relay') watchForgotten(handover.passedFd);
-    if (handover.kind !== 'full') watchForgotten(handover.connection);
+    if (this.#deliveredCount === 0) setImmediate(this.#watchDelivered);
+    this.#delivered[this.#deliveredCount++] = handover;
   }
+
+  /** By now nearly all descriptors are taken, or their clients answered and gone. */
+  readonly #watchDelivered = (): void => {
+    while (this.#deliveredCount > 0) {
+      const handover = this.#delivered[--this.#deliveredCount] as Handover;
+      this.#delivered[this.#deliveredCount] = undefined;
+      if (handover.kind !== 'relay') watchForgotten(handover.passedFd);
+      if (handover.kind !== 'full') watchForgotten(handover.connection);
+    }
+  };
 
   #report(error: WireError, sender: PeerCredentials): void {
     this.#errors[error.code] = (this.#errors[error.code] ?? 0) + 1;
