@@ -25,7 +25,8 @@ export function openDescriptors(pid: number | 'self' = 'self'): Descriptors {
 /** Whether `fd` is a descriptor of this process. */
 export function isOpen(fd: number): boolean {
   try {
-    fstatSync(fd);
+    // In numbers it would stay, and Node.js 20 and 22 would look for modules by it: unix-listener.ts.
+    fstatSync(fd, { bigint: true });
     return true;
   } catch {
     return false;

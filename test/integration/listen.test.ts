@@ -13,6 +13,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { createRequire } from 'node:module';
 import { connect, createServer as createNetServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -301,4 +302,19 @@ test('a client that speaks HTTP to the socket is turned away', async (t) => {
   socket.resume();
   await once(socket, 'close');
   t.deepEqual(errors, ['SCGI_ERR_NETSTRING_LENGTH']);
+});
+
+test.serial('what is loaded by a symbolic link once it listens is loaded from where it is', async (t) => {
+  const folder = await temporaryFolder(t);
+  mkdirSync(join(folder, 'store', 'linked'), { recursive: true });
+  mkdirSync(join(folder, 'node_modules'));
+  writeFileSync(join(folder, 'store', 'linked', 'index.js'), '');
+  writeFileSync(join(folder, 'first.js'), '');
+  symlinkSync('../store/linked', join(folder, 'node_modules', 'linked'));
+  const load = createRequire(join(folder, 'application.js'));
+  // Node.js knows the folders on the way from now on, and follows no link that it thinks a socket is before.
+  load('./first.js');
+  const { server } = await serve(t);
+  t.is(load.resolve('linked'), join(folder, 'store', 'linked', 'index.js'));
+  await closed(server);
 });

@@ -96,7 +96,7 @@ function bindPath(address: ListenPath): UnixListener {
       chownSync(bound, userId(address.owner), groupId(address.group));
     }
     native().listen(fd, address.backlog ?? DEFAULT_BACKLOG);
-    const { dev, ino } = lstatSync(bound);
+    const { dev, ino } = lstatSync(bound, EXACT);
     if (bound !== path) renameSync(bound, path);
     return { fd, path, exclusive: true, removePath: () => removePath(path, dev, ino) };
   } catch (error) {
@@ -106,10 +106,16 @@ function bindPath(address: ListenPath): UnixListener {
   }
 }
 
+/**
+ * Not only for the numbers: Node.js 20 and 22 keep what they last said of a file otherwise, and take a socket there for a part of the path
+ * of the next module that is loaded by a symbolic link, which they then do not follow.
+ */
+const EXACT = { bigint: true } as const;
+
 type Occupant = 'none' | 'socket' | 'other';
 
 function occupant(path: string): Occupant {
-  const entry = lstatSync(path, { throwIfNoEntry: false });
+  const entry = lstatSync(path, { ...EXACT, throwIfNoEntry: false });
   if (entry === undefined) return 'none';
   return entry.isSocket() ? 'socket' : 'other';
 }
@@ -125,10 +131,10 @@ function isLive(path: string): boolean {
   }
 }
 
-function removePath(path: string, dev: number, ino: number): void {
+function removePath(path: string, dev: bigint, ino: bigint): void {
   try {
     native().withDirectoryLock(dirname(path), LOCK_TIMEOUT_MS, () => {
-      const entry = lstatSync(path);
+      const entry = lstatSync(path, EXACT);
       if (entry.dev === dev && entry.ino === ino) unlinkSync(path);
     });
   } catch {
