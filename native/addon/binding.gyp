@@ -22,6 +22,7 @@
         "src/fd_registry.cc",
         "src/ingress.cc",
         "src/js_callback.cc",
+        "src/link_events.cc",
         "src/parking_lot_class.cc",
         "src/parking_lot.cc",
         "src/pending_connections.cc",

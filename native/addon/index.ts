@@ -220,6 +220,7 @@ export interface TcpInfo {
   advertisedMss: number;
   pathMtu: number;
   sendCongestionWindow: number;
+  receiveSpace: number;
   unacked: number;
   bytesAcked: number;
   bytesReceived: number;
@@ -272,14 +273,17 @@ export interface NativeBinding {
 
   // --- UNIX sockets
   /**
-   * Binds (does not listen) a stream socket, CLOEXEC and nonblocking, and returns ownership. `mode` is set on the socket
-   * before bind, so the path never allows more than `mode & ~umask`. A path that begins with NUL is abstract.
+   * Binds (does not listen) a socket of `type` (SOCK_STREAM, SOCK_DGRAM), CLOEXEC and nonblocking, and returns ownership. `mode` is set on the socket
+   * before bind, so the path never allows more than `mode & ~umask`. A path that begins with NUL is abstract. @default type SOCK_STREAM
    */
-  bindUnix(path: string, mode: number): number;
+  bindUnix(path: string, mode: number, type?: number): number;
   /** Borrows. listen(2); the kernel clamps `backlog` to net.core.somaxconn. */
   listen(fd: number, backlog: number): void;
-  /** Connects a nonblocking stream socket and returns ownership. Throws at once: ECONNREFUSED, EAGAIN (backlog full), ENOENT. */
-  connectUnix(path: string): number;
+  /**
+   * Connects a nonblocking socket of `type` and returns ownership. Throws at once: ECONNREFUSED, EAGAIN (backlog full), ENOENT.
+   * @default type SOCK_STREAM
+   */
+  connectUnix(path: string, type?: number): number;
   /** Two connected AF_UNIX stream sockets, nonblocking, CLOEXEC; returns ownership of both. */
   socketpair(): [number, number];
   /**
@@ -362,6 +366,12 @@ export interface NativeBinding {
    */
   ingressIfindex(fd: number): number;
   tcpInfo(fd: number): TcpInfo;
+  /**
+   * Bytes received (`target[0]`), and sent or still to be sent, each once (`target[1]`), since the connection began.
+   * @param target of two numbers
+   * @returns false, and writes nothing, for what is no TCP socket
+   */
+  tcpBytes(fd: number, target: Float64Array): boolean;
   getOption(fd: number, level: number, name: number): number;
   setOption(fd: number, level: number, name: number, value: number): void;
   /** The name of the TCP upper layer protocol (TCP_ULP): 'tls', or '' for none, also on a socket that is not TCP. */
@@ -372,6 +382,13 @@ export interface NativeBinding {
   writeQueueBytes(fd: number): number;
   /** if_nameindex(3). */
   interfaces(): NetworkInterface[];
+  /**
+   * A nonblocking CLOEXEC socket of rtnetlink(7) that is readable when a network interface has come, gone or changed. Returns
+   * ownership. Needs no privileges.
+   */
+  openLinkEvents(): number;
+  /** Borrows. Reads what waits there, a bounded number of messages. @returns whether an interface has changed, or messages were lost */
+  drainLinkEvents(fd: number): boolean;
   /** getpwnam_r(3). @throws a system error with code ENOENT if there is no such user */
   userId(name: string): number;
   /** getgrnam_r(3). @throws a system error with code ENOENT if there is no such group */

@@ -41,11 +41,13 @@ const rightArguments: Record<string, readonly unknown[]> = {
   peerCredentials: [1_000_000],
   ingressIfindex: [1_000_000],
   tcpInfo: [1_000_000],
+  tcpBytes: [1_000_000, new Float64Array(2)],
   getOption: [1_000_000, 1, 1],
   setOption: [1_000_000, 1, 1, 1],
   tcpUlp: [1_000_000],
   readQueueBytes: [1_000_000],
   writeQueueBytes: [1_000_000],
+  drainLinkEvents: [1_000_000],
   userId: ['no-such-user'],
   groupId: ['no-such-group'],
 };
@@ -103,7 +105,7 @@ for (const [name, right] of Object.entries(rightArguments)) {
 }
 
 test('every function of the binding is in this table, or takes no arguments', (t) => {
-  const without = ['registeredFdCount', 'socketpair', 'interfaces', 'descriptorLimits'];
+  const without = ['registeredFdCount', 'socketpair', 'interfaces', 'openLinkEvents', 'descriptorLimits'];
   const classes = ['FdListener', 'FdPoller', 'ParkingLot'];
   const known = [...Object.keys(rightArguments), ...without, ...classes, 'constants'];
   t.deepEqual(Object.keys(native).sort(), known.sort());
@@ -122,6 +124,8 @@ test('a descriptor that is not open is EBADF everywhere', (t) => {
 for (const [name, act] of Object.entries<() => unknown>({
   'a mode': () => native.bindUnix('/nowhere', 0o1777),
   'a negative mode': () => native.bindUnix('/nowhere', -1),
+  'a type of socket to bind': () => native.bindUnix('/nowhere', 0o600, 3),
+  'a type of socket to connect': () => native.connectUnix('/nowhere', 0),
   'a port': () => native.bindTcp('127.0.0.1', 65_536),
   'a negative port': () => native.bindTcp('127.0.0.1', -1),
   'a negative backlog': () => native.listen(0, -1),

@@ -228,3 +228,30 @@ test.serial('accept on what does not listen is an error', (t) => {
   native.closeFd(left);
   native.closeFd(right);
 });
+
+for (const kind of ['a path', 'an abstract name']) {
+  test.serial(
+    `datagrams to ${kind}: whole, to whoever has it now, and -1 when there is no room`,
+    async (t) => {
+      const { SOCK_DGRAM } = native.constants;
+      const path = kind === 'a path' ? join(await folder(t), 'socket') : `\0fdpass-datagrams-${process.pid}`;
+      let receiver = native.bindUnix(path, 0o600, SOCK_DGRAM);
+      const sender = own(t, native.connectUnix(path, SOCK_DGRAM));
+      t.is(native.write(sender, Buffer.from('first')), 5);
+      t.is(native.write(sender, Buffer.from('second')), 6);
+      const target = Buffer.alloc(100);
+      t.is(target.toString('latin1', 0, native.read(receiver, target)), 'first');
+      t.is(target.toString('latin1', 0, native.read(receiver, target)), 'second');
+      t.is(native.read(receiver, target), -1);
+      while (native.write(sender, target) !== -1);
+      native.closeFd(receiver);
+      t.throws(() => native.write(sender, target), { code: 'ECONNREFUSED' });
+      if (kind === 'a path') await rm(path);
+      receiver = own(t, native.bindUnix(path, 0o600, SOCK_DGRAM));
+      t.throws(() => native.write(sender, target), undefined, 'it stays connected to the one that left');
+      t.is(native.write(own(t, native.connectUnix(path, SOCK_DGRAM)), target), 100);
+      const code = kind === 'a path' ? 'EPROTOTYPE' : 'ECONNREFUSED';
+      t.throws(() => native.connectUnix(path), { code });
+    },
+  );
+}

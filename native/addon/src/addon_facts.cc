@@ -6,6 +6,7 @@
 #include "addon_exports.h"
 #include "arguments.h"
 #include "ingress.h"
+#include "link_events.h"
 #include "socket_facts.h"
 #include "socket_options.h"
 #include "system_error.h"
@@ -99,6 +100,7 @@ napi_value JsTcpInfo(napi_env env, napi_callback_info info) {
       .Number("advertisedMss", tcp.advmss)
       .Number("pathMtu", tcp.pmtu)
       .Number("sendCongestionWindow", tcp.snd_cwnd)
+      .Number("receiveSpace", tcp.rcv_space)
       .Number("unacked", tcp.unacked)
       .Number("bytesAcked", static_cast<double>(tcp.bytes_acked))
       .Number("bytesReceived", static_cast<double>(tcp.bytes_received))
@@ -107,6 +109,25 @@ napi_value JsTcpInfo(napi_env env, napi_callback_info info) {
       .Number("notSentBytes", tcp.notsent_bytes)
       .Number("deliveryRate", static_cast<double>(tcp.delivery_rate))
       .Value();
+}
+
+// Asked for each connection at its beginning and end: an error object would cost more than the answer.
+napi_value JsTcpBytes(napi_env env, napi_callback_info info) {
+  const Arguments args(env, info);
+  int fd;
+  double* target;
+  if (!args.Fd(0, &fd) || !args.NumberArray(1, "target", 2, &target)) return nullptr;
+  TcpInfo tcp;
+  const SysResult answer = ReadTcpInfo(fd, &tcp);
+  if (answer.Failed() && answer.error == EBADF) return NothingOrThrow(env, answer);
+  const bool is_known = !answer.Failed();
+  if (is_known) {
+    target[0] = static_cast<double>(tcp.bytes_received);
+    target[1] = static_cast<double>(tcp.bytes_sent - tcp.bytes_retrans) + tcp.notsent_bytes;
+  }
+  napi_value value = nullptr;
+  napi_get_boolean(env, is_known, &value);
+  return value;
 }
 
 napi_value JsGetOption(napi_env env, napi_callback_info info) {
@@ -152,6 +173,19 @@ napi_value JsInterfaces(napi_env env, napi_callback_info) {
   return list;
 }
 
+napi_value JsOpenLinkEvents(napi_env env, napi_callback_info) { return ValueOrThrow(env, OpenLinkEvents()); }
+
+napi_value JsDrainLinkEvents(napi_env env, napi_callback_info info) {
+  const Arguments args(env, info);
+  int fd;
+  if (!args.Fd(0, &fd)) return nullptr;
+  const SysResult has_changed = DrainLinkEvents(fd);
+  if (has_changed.Failed()) return NothingOrThrow(env, has_changed);
+  napi_value answer = nullptr;
+  napi_get_boolean(env, has_changed.value == 1, &answer);
+  return answer;
+}
+
 napi_value JsDescriptorLimits(napi_env env, napi_callback_info) {
   DescriptorLimits limits;
   const SysResult answer = ReadDescriptorLimits(&limits);
@@ -169,12 +203,15 @@ bool ExportFacts(napi_env env, napi_value exports) {
                           {"peerCredentials", JsPeerCredentials},
                           {"ingressIfindex", OfFd<IngressIfindex>},
                           {"tcpInfo", JsTcpInfo},
+                          {"tcpBytes", JsTcpBytes},
                           {"getOption", JsGetOption},
                           {"setOption", JsSetOption},
                           {"tcpUlp", JsTcpUlp},
                           {"readQueueBytes", OfFd<ReadQueueBytes>},
                           {"writeQueueBytes", OfFd<WriteQueueBytes>},
                           {"interfaces", JsInterfaces},
+                          {"openLinkEvents", JsOpenLinkEvents},
+                          {"drainLinkEvents", JsDrainLinkEvents},
                           {"descriptorLimits", JsDescriptorLimits},
                           {"userId", OfName<UserId>},
                           {"groupId", OfName<GroupId>}});

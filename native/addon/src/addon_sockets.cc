@@ -1,4 +1,6 @@
 // Argument checks for ownership, UNIX and TCP sockets, and bytes.
+#include <sys/socket.h>
+
 #include <vector>
 
 #include "addon_exports.h"
@@ -51,12 +53,20 @@ napi_value JsRegisteredFdCount(napi_env env, napi_callback_info) {
   return ValueOrThrow(env, SysResult::Ok(static_cast<int64_t>(Environment::Of(env).registry().size())));
 }
 
+// The optional argument: a stream, unless the caller says otherwise.
+bool SocketType(const Arguments& args, size_t index, int* out) {
+  *out = SOCK_STREAM;
+  return !args.Has(index) || args.Int32Between(index, "type", SOCK_STREAM, SOCK_DGRAM, out);
+}
+
 napi_value JsBindUnix(napi_env env, napi_callback_info info) {
   const Arguments args(env, info);
   std::string path;
-  int mode;
-  if (!args.String(0, "path", &path) || !args.Int32Between(1, "mode", 0, 0777, &mode)) return nullptr;
-  return ValueOrThrow(env, BindUnix(path, static_cast<mode_t>(mode)), {PrintablePath(path), "", -1});
+  int mode, type;
+  if (!args.String(0, "path", &path) || !args.Int32Between(1, "mode", 0, 0777, &mode) || !SocketType(args, 2, &type)) {
+    return nullptr;
+  }
+  return ValueOrThrow(env, BindUnix(path, static_cast<mode_t>(mode), type), {PrintablePath(path), "", -1});
 }
 
 napi_value JsListen(napi_env env, napi_callback_info info) {
@@ -69,8 +79,9 @@ napi_value JsListen(napi_env env, napi_callback_info info) {
 napi_value JsConnectUnix(napi_env env, napi_callback_info info) {
   const Arguments args(env, info);
   std::string path;
-  if (!args.String(0, "path", &path)) return nullptr;
-  return ValueOrThrow(env, ConnectUnix(path), {PrintablePath(path), "", -1});
+  int type;
+  if (!args.String(0, "path", &path) || !SocketType(args, 1, &type)) return nullptr;
+  return ValueOrThrow(env, ConnectUnix(path, type), {PrintablePath(path), "", -1});
 }
 
 napi_value JsSocketpair(napi_env env, napi_callback_info) {

@@ -126,6 +126,20 @@ bool Arguments::ByteArray(size_t index, const char* name, size_t least, Bytes* o
   return true;
 }
 
+bool Arguments::NumberArray(size_t index, const char* name, size_t length, double** out) const {
+  bool is_typed_array = false;
+  napi_typedarray_type type;
+  size_t found = 0;
+  void* data = nullptr;
+  if (napi_is_typedarray(env_, values_[index], &is_typed_array) != napi_ok || !is_typed_array ||
+      napi_get_typedarray_info(env_, values_[index], &type, &found, &data, nullptr, nullptr) != napi_ok ||
+      type != napi_float64_array || found != length || data == nullptr) {
+    return WrongType(name, "a Float64Array of the right length");
+  }
+  *out = static_cast<double*>(data);
+  return true;
+}
+
 bool Arguments::Fds(size_t index, const char* name, size_t least, size_t most, std::vector<int>* out) const {
   bool is_array = false;
   uint32_t length = 0;

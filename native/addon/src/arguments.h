@@ -40,6 +40,8 @@ class Arguments {
   bool Boolean(size_t index, const char* name, bool* out) const;
   // `least`: 1 where an empty array would make the answer ambiguous.
   bool ByteArray(size_t index, const char* name, size_t least, Bytes* out) const;
+  // A Float64Array of exactly `length` numbers, borrowed for the duration of the call.
+  bool NumberArray(size_t index, const char* name, size_t length, double** out) const;
   bool Fds(size_t index, const char* name, size_t least, size_t most, std::vector<int>* out) const;
   bool Function(size_t index, const char* name, napi_value* out) const;
   // The integer property `name` of the object at `index`.

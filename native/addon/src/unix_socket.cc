@@ -13,7 +13,7 @@
 namespace fdpass {
 namespace {
 
-constexpr int kStream = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+constexpr int kFlags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 
 // Answers the address's length, or the errno.
 SysResult ToAddress(const std::string& path, const char* call, sockaddr_un* address) {
@@ -32,11 +32,11 @@ SysResult ToAddress(const std::string& path, const char* call, sockaddr_un* addr
 
 }  // namespace
 
-SysResult BindUnix(const std::string& path, mode_t mode) {
+SysResult BindUnix(const std::string& path, mode_t mode, int type) {
   sockaddr_un address;
   const SysResult length = ToAddress(path, "bind", &address);
   if (length.Failed()) return length;
-  UniqueFd fd(socket(AF_UNIX, kStream, 0));
+  UniqueFd fd(socket(AF_UNIX, type | kFlags, 0));
   if (!fd.Valid()) return SysResult::Errno("socket");
   // bind(2) gives the path the socket's own mode less the umask: set first, the path is never more open than that.
   if (fchmod(fd.Get(), mode) != 0) return SysResult::Errno("fchmod");
@@ -46,11 +46,11 @@ SysResult BindUnix(const std::string& path, mode_t mode) {
   return SysResult::Ok(fd.Release());
 }
 
-SysResult ConnectUnix(const std::string& path) {
+SysResult ConnectUnix(const std::string& path, int type) {
   sockaddr_un address;
   const SysResult length = ToAddress(path, "connect", &address);
   if (length.Failed()) return length;
-  UniqueFd fd(socket(AF_UNIX, kStream, 0));
+  UniqueFd fd(socket(AF_UNIX, type | kFlags, 0));
   if (!fd.Valid()) return SysResult::Errno("socket");
   int answer;
   do {
@@ -60,7 +60,7 @@ SysResult ConnectUnix(const std::string& path) {
 }
 
 SysResult UnixPair(int fds[2]) {
-  return socketpair(AF_UNIX, kStream, 0, fds) == 0 ? SysResult::Ok() : SysResult::Errno("socketpair");
+  return socketpair(AF_UNIX, SOCK_STREAM | kFlags, 0, fds) == 0 ? SysResult::Ok() : SysResult::Errno("socketpair");
 }
 
 SysResult Listen(int fd, int backlog) {

@@ -1,4 +1,4 @@
-// Making AF_UNIX stream sockets: bound, connected, in pairs. Every socket is CLOEXEC and nonblocking.
+// Making AF_UNIX sockets: bound, connected, in pairs. Every socket is CLOEXEC and nonblocking.
 #ifndef FDPASS_UNIX_SOCKET_H_
 #define FDPASS_UNIX_SOCKET_H_
 
@@ -10,9 +10,10 @@
 
 namespace fdpass {
 
-// Each returns ownership of the descriptor in the value. A path that begins with NUL is abstract (unix(7)).
-SysResult BindUnix(const std::string& path, mode_t mode);
-SysResult ConnectUnix(const std::string& path);
+// Each returns ownership of the descriptor in the value. A path that begins with NUL is abstract (unix(7)). `type` is SOCK_STREAM or
+// SOCK_DGRAM.
+SysResult BindUnix(const std::string& path, mode_t mode, int type);
+SysResult ConnectUnix(const std::string& path, int type);
 
 // Returns ownership of both.
 SysResult UnixPair(int fds[2]);

@@ -5,13 +5,15 @@ import { isIP, type Socket } from 'node:net';
 import type { Handover, HandoverKind } from '@fdpass/scgi-fdpass';
 import { RuntimeError } from './errors.js';
 import { type KernelCipher, kernelCipher } from './kernel-tls.js';
-import { native, type SocketAddress } from './native.js';
+import { native, type SocketAddress, type TcpInfo } from './native.js';
 
 export interface IngressInterface {
   /** The interface the client came in by, as the kernel numbers it. */
   readonly ifindex: number;
   /** Undefined if there is no interface of that number any more. */
   readonly name: string | undefined;
+  /** The source tag that a middleware has given it (`interfaceStats`); undefined without one. */
+  readonly tag: string | undefined;
 }
 
 export interface TlsFacts {
@@ -93,7 +95,9 @@ export class ConnectionFacts {
   #isTruncated = false;
   #peer: SocketAddress | undefined;
   #local: SocketAddress | undefined;
+  #ifindex: number | undefined;
   #ingress: IngressInterface | undefined;
+  #sourceTag: string | undefined;
   #variables: Readonly<Record<string, string>> | undefined;
 
   /** @param descriptor the client's descriptor, borrowed for a call at a time; undefined when there is none (any more) */
@@ -161,16 +165,40 @@ export class ConnectionFacts {
     return this.#local;
   }
 
+  /** 0 where the kernel does not know it; undefined as `ingress` is. */
+  get ifindex(): number | undefined {
+    this.#ifindex ??= this.#ask((fd) => native().ingressIfindex(fd));
+    return this.#ifindex;
+  }
+
   get ingress(): IngressInterface | undefined {
-    this.#ingress ??= this.#ask((fd) => {
-      const ifindex = native().ingressIfindex(fd);
-      if (ifindex === 0) return undefined;
-      const name = native()
-        .interfaces()
-        .find((each) => each.index === ifindex)?.name;
-      return { ifindex, name };
-    });
+    const { ifindex } = this;
+    if (ifindex === undefined || ifindex === 0) return undefined;
+    this.#ingress ??= { ifindex, name: interfaceName(ifindex), tag: this.#sourceTag };
     return this.#ingress;
+  }
+
+  /** Of the interface the client came in by, as a middleware names it; undefined before that. */
+  get sourceTag(): string | undefined {
+    return this.#sourceTag;
+  }
+
+  set sourceTag(tag: string | undefined) {
+    this.#sourceTag = tag;
+    this.#ingress = undefined;
+  }
+
+  /** The kernel's figures of the client's connection as they are now; undefined as `peer` is. */
+  get tcpInfo(): TcpInfo | undefined {
+    return this.#ask((fd) => native().tcpInfo(fd));
+  }
+
+  /**
+   * Bytes that came from the client (0) and went to it (1), in `target`: what is still to be sent counts, what was sent again does not.
+   * @returns false, and nothing is written, if there is no client's TCP socket (any more)
+   */
+  readWireBytes(target: Float64Array): boolean {
+    return this.#ask((fd) => native().tcpBytes(fd, target)) === true;
   }
 
   get variables(): Readonly<Record<string, string>> {
@@ -213,6 +241,11 @@ export class ConnectionFacts {
   }
 }
 
+const interfaceName = (ifindex: number): string | undefined =>
+  native()
+    .interfaces()
+    .find(({ index }) => index === ifindex)?.name;
+
 const PORT = /^\d{1,5}$/;
 const UNKNOWN: SocketAddress = { family: 'unix', address: '', port: 0 };
 
@@ -250,6 +283,10 @@ export function registerRequest(request: IncomingMessage, facts: ConnectionFacts
   (request as NumberedRequest)[REQUEST_NUMBER] = requestNumber;
   return requestNumber;
 }
+
+/** @internal 1 for the request that was handed over, 2 for the next on the same connection, ...; 0 for one that was not registered */
+export const requestNumberOf = (request: IncomingMessage): number =>
+  (request as NumberedRequest)[REQUEST_NUMBER] ?? 0;
 
 /**
  * The facts of the connection a request came by, or of a socket itself (then `requestNumber` is the latest request's).

@@ -7,7 +7,7 @@ import { EarlyBodyWatch } from './early-body-watch.js';
 import { RuntimeError } from './errors.js';
 import type { HandoverSocket, SocketOwner } from './handover-socket.js';
 import { isMisdirected } from './keep-alive-scope.js';
-import type { HandoverObserver, IncomingHandover } from './middleware.js';
+import type { IncomingHandover } from './middleware.js';
 import type { ResolvedOptions } from './options.js';
 import { rawAnswer } from './raw-answer.js';
 import type { Double } from './replay.js';
@@ -67,6 +67,10 @@ export class Connection implements SocketOwner, Listed<Connection> {
 
   owesAnswer(): boolean {
     return this.#unanswered.length > 0 && this.#latest?.complete === true;
+  }
+
+  onClosing(): void {
+    this.incoming.tellClosing();
   }
 
   onTlsError(error: RuntimeError): void {
@@ -131,7 +135,7 @@ export class Connection implements SocketOwner, Listed<Connection> {
     if (this.#options.options.keepAliveScope === undefined || this.facts.handover === 'relay') {
       this.#isClosing = true;
     }
-    this.#tell('onRequest', request, response);
+    for (const observer of this.incoming.observers) observer.onRequest?.(request, response);
     const status = this.#judge(request, requestNumber);
     this.#isClosing ||= status !== undefined;
     this.#hasSaidClose = this.#isClosing;
@@ -152,7 +156,7 @@ export class Connection implements SocketOwner, Listed<Connection> {
     const requestNumber = registerRequest(request, this.facts);
     this.#identify(request, requestNumber);
     if (requestNumber === 1) this.#host = request.headers.host;
-    this.#tell('onUpgrade', request, socket, head);
+    for (const observer of this.incoming.observers) observer.onUpgrade?.(request, socket, head);
     const status = this.#judge(request, requestNumber);
     if (status === undefined) return true;
     this.socket.write(rawAnswer(status));
@@ -186,7 +190,7 @@ export class Connection implements SocketOwner, Listed<Connection> {
       return this.#ignore();
     // The answer must reach a client that goes on sending.
     this.#hasIgnored = true;
-    this.#tell('onClientError', error, socket);
+    for (const observer of this.incoming.observers) observer.onClientError?.(error, socket);
     return true;
   }
 
@@ -217,7 +221,7 @@ export class Connection implements SocketOwner, Listed<Connection> {
     this.#unanswered.splice(place, 1);
     // An idle connection is to hold nothing of what is over.
     if (this.#latest === request && request.complete) this.#latest = undefined;
-    this.#tell('onResponse', request, response);
+    for (const observer of this.incoming.observers) observer.onResponse?.(request, response);
     if (this.socket instanceof SplitSocket && this.#unanswered.length === 0) this.socket.releaseEnd();
     // A handler may have said `Connection: keep-alive` itself; it is not its decision.
     if (this.#isClosing && this.#unanswered.length === 0 && response.writableFinished) {
@@ -238,16 +242,6 @@ export class Connection implements SocketOwner, Listed<Connection> {
       else this.socket.end(rawAnswer(408), 'latin1', abort);
       this.#options.onError(error);
     });
-  }
-
-  #tell<Event extends keyof HandoverObserver>(
-    event: Event,
-    ...args: Parameters<NonNullable<HandoverObserver[Event]>>
-  ): void {
-    for (const observer of this.incoming.observers) {
-      const notify = observer[event] as ((...values: unknown[]) => void) | undefined;
-      notify?.apply(observer, args);
-    }
   }
 }
 

@@ -126,6 +126,24 @@ export const ERRORS = {
     scope: 'call',
     message: (name: string, wanted: string) => `The option ${name} must be ${wanted}`,
   },
+  BKR_ERR_OTHER_SERVER: {
+    scope: 'call',
+    message: () =>
+      "The application's server takes no handovers: give Fastify serverFactory: handoverServer()",
+  },
+  BKR_ERR_NO_STATS: {
+    scope: 'call',
+    message: () => 'No worker of the cluster has answered with its stats',
+  },
+  BKR_ERR_LOG_FORMAT: {
+    scope: 'call',
+    message: (option: string, place: number, what: string) =>
+      `The option ${option} is wrong at character ${place}: ${what}`,
+  },
+  BKR_ERR_LOG_COLLECTOR: {
+    scope: 'call',
+    message: (to: string) => `The log cannot be sent to ${to}`,
+  },
   BKR_ERR_FRONT_DOOR_STATE: {
     scope: 'call',
     message: (state: string) =>

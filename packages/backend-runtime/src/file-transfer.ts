@@ -20,16 +20,27 @@ export class FileTransfer {
   readonly #fileFd: number;
   #offset: number;
   #remaining: number;
+  readonly #onBytes: (bytes: number) => void;
   #writable: { readonly fd: PassedFd; readonly poller: FdPoller } | undefined;
   #resolve: () => void = () => {};
   #reject: (error: Error) => void = () => {};
 
-  /** @param fileFd borrowed until the transfer has ended */
-  constructor(connection: Connection, fileFd: number, offset: number, length: number) {
+  /**
+   * @param fileFd borrowed until the transfer has ended
+   * @param onBytes told of each piece that the kernel has
+   */
+  constructor(
+    connection: Connection,
+    fileFd: number,
+    offset: number,
+    length: number,
+    onBytes: (bytes: number) => void,
+  ) {
     this.#connection = connection;
     this.#fileFd = fileFd;
     this.#offset = offset;
     this.#remaining = length;
+    this.#onBytes = onBytes;
   }
 
   /**
@@ -101,8 +112,7 @@ export class FileTransfer {
       if (error) return this.#reject(error);
       // net.Socket calls what it has cut off written.
       if (socket.destroyed) return this.#reject(gone());
-      this.#offset += piece.length;
-      this.#remaining -= piece.length;
+      this.#advance(piece.length);
       this.#step();
     });
   }
@@ -112,13 +122,18 @@ export class FileTransfer {
     if (bytes === 0 && !wouldBlock) {
       return this.#reject(becameShorter());
     }
-    this.#offset += bytes;
-    this.#remaining -= bytes;
+    this.#advance(bytes);
     const { socket } = this.#connection;
     // net.Socket refreshes its idle timeout for bytes it writes itself.
     if (socket.timeout !== undefined && socket.timeout > 0) socket.setTimeout(socket.timeout);
     if (wouldBlock && !socket.destroyed) this.#attempt(() => this.#awaitWritable());
     else this.#step();
+  }
+
+  #advance(bytes: number): void {
+    this.#offset += bytes;
+    this.#remaining -= bytes;
+    this.#onBytes(bytes);
   }
 
   #awaitWritable(): void {

@@ -25,6 +25,8 @@ export interface SocketOwner {
   hasUnreadRequest(): boolean;
   /** Whether an answer to a whole request is still due. */
   owesAnswer(): boolean;
+  /** The descriptor is about to be closed. */
+  onClosing(): void;
   /** What comes under kernel TLS cannot be read any more, though nobody destroyed the socket. */
   onTlsError(error: RuntimeError): void;
 }
@@ -85,6 +87,11 @@ export class HandoverSocket extends Socket {
     return this;
   }
 
+  /** Whether the sink has its descriptor still: one that is being destroyed has it until it closes it. */
+  get sinkIsOpen(): boolean {
+    return Boolean((this.sink as Socket & { readonly _handle?: object | null })._handle);
+  }
+
   get clientAddress(): SocketAddress {
     return this.facts.client;
   }
@@ -125,6 +132,11 @@ export class HandoverSocket extends Socket {
       process.nextTick(() => this.resume());
     });
     this.resume();
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    if (this.sink === this) this.owner?.onClosing();
+    super._destroy(error, callback);
   }
 
   /**

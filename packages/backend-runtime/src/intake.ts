@@ -145,7 +145,7 @@ export class Intake {
       const adopted = this.#adopt(handover, facts);
       if (adopted === undefined) return this.#forget(incoming, true);
       if (passedFd !== undefined) {
-        clientFd = () => (adopted.socket.sink.destroyed ? undefined : adopted.writeFd);
+        clientFd = () => (adopted.socket.sinkIsOpen ? adopted.writeFd : undefined);
       }
       this.#conclude(handover, incoming, adopted, firstBytes);
     });

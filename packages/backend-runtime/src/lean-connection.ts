@@ -93,7 +93,7 @@ export class LeanConnection implements LeanSocketOwner, Parkable {
 
   /** Borrowed; undefined when it is closed. */
   get clientFd(): number | undefined {
-    if (this.#state === 'ordinary') return this.socket.destroyed ? undefined : this.#connection?.writeFd;
+    if (this.#state === 'ordinary') return this.socket.sinkIsOpen ? this.#connection?.writeFd : undefined;
     return this.#passedFd.closed ? undefined : this.#passedFd.fd;
   }
 
@@ -162,7 +162,7 @@ export class LeanConnection implements LeanSocketOwner, Parkable {
   closeIfIdle(): boolean {
     if (this.#state !== 'parked') return false;
     this.#leave();
-    this.#passedFd.close();
+    this.#close();
     // An answer that was sent in this very tick tells it when it has told everybody else.
     if (this.#exchange === undefined) process.nextTick(() => this.#host.onClosed(this.socket, false));
     return true;
@@ -241,7 +241,7 @@ export class LeanConnection implements LeanSocketOwner, Parkable {
       endRequest(request);
       if (this.#state === 'closed') {
         // Not before: until now the kernel could still be asked about the client.
-        this.#passedFd.close();
+        this.#close();
         this.#host.onClosed(this.socket, false);
       }
     }
@@ -262,6 +262,12 @@ export class LeanConnection implements LeanSocketOwner, Parkable {
       // No memory for one more: a socket says it better.
       this.promote();
     }
+  }
+
+  #close(): void {
+    if (this.#passedFd.closed) return;
+    this.#connection?.onClosing();
+    this.#passedFd.close();
   }
 
   /** Nothing is sent or received any more; who says so closes the descriptor. */

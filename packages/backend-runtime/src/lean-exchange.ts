@@ -3,6 +3,7 @@
 import { IncomingMessage, ServerResponse } from 'node:http';
 import type { HandoverSocket } from './handover-socket.js';
 import type { LeanHead } from './lean-head.js';
+import { countAnswer, countItself } from './request-account.js';
 
 /** IncomingMessage with the names that Node.js has no public ones for. */
 export type LeanRequest = IncomingMessage & {
@@ -65,6 +66,8 @@ export function leanExchange(answerer: Answerer, head: LeanHead, keepAliveTimeou
   response._keepAliveTimeout = keepAliveTimeoutMs;
   response[ANSWERER] = answerer;
   response.end = endWhole as unknown as LeanResponse['end'];
+  response.write = writeCounted as unknown as LeanResponse['write'];
+  countItself(response);
   response.cork = corkSocket;
   // Without assignSocket(), which would listen to the socket and so make it a real one.
   response.socket = answerer.socket;
@@ -103,8 +106,15 @@ function corkSocket(this: LeanResponse): void {
   cork.call(this);
 }
 
+function writeCounted(this: LeanResponse, ...args: unknown[]): boolean {
+  countAnswer(this, false, args[0], args[1]);
+  const { write } = Object.getPrototypeOf(this) as { write(...values: unknown[]): boolean };
+  return write.apply(this, args);
+}
+
 /** What Node.js keeps for a response without a socket, which waits for its turn, is sent as a whole. */
 function endWhole(this: LeanResponse & { [ANSWERER]: Answerer }, ...args: never[]): LeanResponse {
+  countAnswer(this, true, args[0], args[1]);
   const answerer = this[ANSWERER];
   const { end } = Object.getPrototypeOf(this) as { end(...values: never[]): unknown };
   if (this.finished || !answerer.isAnswering) {

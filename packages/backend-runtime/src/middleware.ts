@@ -20,6 +20,8 @@ export interface HandoverObserver {
   onResponse?(request: IncomingMessage, response: ServerResponse): void;
   onUpgrade?(request: IncomingMessage, socket: Duplex, head: Buffer): void;
   onClientError?(error: Error, socket: Duplex): void;
+  /** The last moment to ask the kernel about the client: its descriptor is about to be closed. Not for a handover that was taken. */
+  onClosing?(): void;
   /** Last of all and exactly once, also for a handover that was rejected or taken. */
   onClose?(hadError: boolean): void;
 }
@@ -40,6 +42,13 @@ export type HandoverMiddleware = (
   handover: IncomingHandover,
   next: (error?: unknown) => void,
 ) => void | Promise<void>;
+
+/** A middleware that follows the life of its server, too. */
+export interface HandoverExtension<Server = unknown> {
+  readonly middleware: HandoverMiddleware;
+  /** Called once by {@link HandoverServer.use}, with the server. */
+  attach?(server: Server): void;
+}
 
 /** A handover on its way through the chain. */
 export class IncomingHandover {
@@ -106,6 +115,11 @@ export class IncomingHandover {
   /** Registers a judge of each request of this connection, the first included. */
   guard(guard: RequestGuard): void {
     this.guards.push(guard);
+  }
+
+  /** @internal */
+  tellClosing(): void {
+    for (const observer of this.observers) observer.onClosing?.();
   }
 
   /** @internal */

@@ -4,6 +4,7 @@ import { loadNative, type NativeBinding } from '@fdpass/native';
 
 export {
   type FdPoller,
+  type NetworkInterface,
   PARKING,
   PARKING_EVENT,
   type ParkingLot,

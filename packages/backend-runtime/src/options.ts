@@ -96,7 +96,8 @@ const LEAN_HEADER_BYTES = 16 * 1024;
 
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-const warnings: Logger = {
+/** The logger of who names none. */
+export const processWarnings: Logger = {
   warn: (_facts, message) => process.emitWarning(message, { type: 'HandoverWarning' }),
   error: (_facts, message) => process.emitWarning(message, { type: 'HandoverWarning' }),
 };
@@ -118,7 +119,7 @@ export function resolveOptions(options: HandoverServerOptions): ResolvedOptions 
     tcpKeepAliveInitialDelayMs: options.keepAliveInitialDelay ?? 0,
     highWaterMark: options.highWaterMark,
     lean: mayBeLean(options),
-    logger: options.logger ?? warnings,
+    logger: options.logger ?? processWarnings,
   };
 }
 

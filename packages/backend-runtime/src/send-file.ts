@@ -13,6 +13,7 @@ import parseRange from 'range-parser';
 import type { Connection } from './connection.js';
 import { RuntimeError } from './errors.js';
 import { becameShorter, FileTransfer } from './file-transfer.js';
+import { addResponseBytes } from './request-account.js';
 import { HandoverServer } from './server.js';
 
 export interface SendFileOptions {
@@ -192,7 +193,9 @@ async function sendAdopted(
   length: number,
 ): Promise<void> {
   response.flushHeaders();
-  await new FileTransfer(connection, file.fd, offset, length).run();
+  // Past the response, which would count what it writes itself.
+  const onBytes = (bytes: number): void => addResponseBytes(response, bytes);
+  await new FileTransfer(connection, file.fd, offset, length, onBytes).run();
   response.end();
 }
 

@@ -11,7 +11,7 @@ import { Intake } from './intake.js';
 import type { LeanServer } from './lean-connection.js';
 import { idleTimeoutMs, needsNoSockets } from './lean-settings.js';
 import { type ListenArguments, listenArguments } from './listen-arguments.js';
-import type { HandoverMiddleware } from './middleware.js';
+import type { HandoverExtension, HandoverMiddleware } from './middleware.js';
 import {
   DEFAULT_MAX_HEADER_BYTES,
   type HandoverServerOptions,
@@ -74,9 +74,16 @@ export class HandoverServer extends Server {
     });
   }
 
-  /** Adds a middleware to the end of the chain that each handover passes. */
-  use(...middleware: readonly HandoverMiddleware[]): this {
-    this.#intake.middleware.push(...middleware);
+  /** Adds middleware to the end of the chain that each handover passes. */
+  use(...added: readonly (HandoverMiddleware | HandoverExtension<HandoverServer>)[]): this {
+    for (const each of added) {
+      if (typeof each === 'function') {
+        this.#intake.middleware.push(each);
+      } else {
+        this.#intake.middleware.push(each.middleware);
+        each.attach?.(this);
+      }
+    }
     return this;
   }
 

@@ -63,6 +63,11 @@ export class SplitSocket extends HandoverSocket {
     for (const stream of new Set([source, sink])) {
       stream.on('error', (error) => this.destroy(error));
     }
+    const { _destroy } = sink;
+    sink._destroy = (error, callback) => {
+      this.owner?.onClosing();
+      _destroy.call(sink, error, callback);
+    };
     // After our own end() the read side may go on: a lingering close needs it.
     sink.on('close', () => {
       if (!this.writableEnded) this.destroy();

@@ -1,7 +1,7 @@
 // The fdpass command: its commands and options. What they do is in the files beside this one.
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { VERSION } from '../version.js';
 import { decodeFile } from './decode.js';
 import { dev } from './dev.js';
 import { describeFailure } from './failure.js';
@@ -27,10 +27,9 @@ export async function run(argv: readonly string[]): Promise<void> {
 const fail = (sentence: string): boolean => process.stderr.write(`fdpass: ${sentence}\n`);
 
 function program(): Command {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
   const command = new Command('fdpass')
     .description('Serve applications on client sockets that a web server hands over.')
-    .version(version)
+    .version(VERSION)
     .configureOutput({ outputError: (text) => fail(usageFailure(text)) });
   addServe(command);
   addDev(command);
