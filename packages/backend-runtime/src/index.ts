@@ -10,6 +10,11 @@ export {
 export { ERRORS, RuntimeError, type RuntimeErrorCode } from './errors.js';
 export { connectionInfoPlugin, handoverRequestId, handoverServer } from './fastify.js';
 export * from './front-door/index.js';
+export type { CollectorOptions } from './logtail/collector.js';
+export type { LineResult } from './logtail/line-buffer.js';
+export type { LogEscape } from './logtail/log-escape.js';
+export type { LoggedRequest } from './logtail/log-record.js';
+export { type Logtail, type LogtailOptions, openLogtail } from './logtail/logtail.js';
 export type {
   HandoverMiddleware,
   HandoverObserver,
@@ -19,3 +24,4 @@ export type {
 export type { HandoverOptions, HandoverServerOptions, KeepAliveScope, Logger } from './options.js';
 export { type SendFileOptions, sendFile } from './send-file.js';
 export { createServer, HandoverServer, type HandoverServerStats, type RequestListener } from './server.js';
+export * from './stats/index.js';

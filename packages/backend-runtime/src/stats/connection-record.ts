@@ -1,0 +1,95 @@
+// Counts what happens on one connection on the pair it belongs to.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { ConnectionFacts } from '../connection-info.js';
+import type { HandoverObserver } from '../middleware.js';
+import { accountOf, openAccount } from '../request-account.js';
+import type { Listed } from '../roster.js';
+import type { Pair } from './pair.js';
+import { isUncounted } from './uncounted.js';
+
+/** Node.js's own counters of a socket. */
+type CountingSocket = Duplex & { readonly bytesRead?: number; readonly bytesWritten?: number };
+
+interface Upgraded {
+  readonly socket: CountingSocket;
+  readonly startedMs: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+}
+
+export class ConnectionRecord implements HandoverObserver, Listed<ConnectionRecord> {
+  declare place?: Listed<ConnectionRecord>['place'];
+  readonly #pair: Pair;
+  readonly #facts: ConnectionFacts;
+  readonly #onClosed: (record: ConnectionRecord) => void;
+  readonly #wire = new Float64Array(2);
+  #upgraded: Upgraded | undefined;
+
+  /** The wire's bytes count from now on: what the sender has read before is not in them. */
+  constructor(pair: Pair, facts: ConnectionFacts, onClosed: (record: ConnectionRecord) => void) {
+    this.#pair = pair;
+    this.#facts = facts;
+    this.#onClosed = onClosed;
+    facts.readWireBytes(this.#wire);
+    pair.changeConnections(facts.handover, 1);
+  }
+
+  onRequest(request: IncomingMessage, response: ServerResponse): void {
+    openAccount(request, response);
+  }
+
+  onResponse(_request: IncomingMessage, response: ServerResponse): void {
+    const account = accountOf(response);
+    if (account === undefined || isUncounted(response)) return;
+    const pair = this.#pair;
+    const seconds = account.durationMs / 1000;
+    pair.countRequest(
+      response.headersSent ? response.statusCode : 0,
+      account.requestBytes,
+      account.responseBytes,
+    );
+    if (account.isWritten && isEventStream(response)) pair.recordUpgraded(seconds);
+    else pair.recordDuration(seconds);
+  }
+
+  onUpgrade(_request: IncomingMessage, socket: CountingSocket, head: Buffer): void {
+    this.#upgraded = {
+      socket,
+      startedMs: performance.now(),
+      bytesRead: (socket.bytesRead ?? 0) - head.length,
+      bytesWritten: socket.bytesWritten ?? 0,
+    };
+  }
+
+  onClosing(): void {
+    this.foldWireBytes();
+  }
+
+  onClose(): void {
+    if (this.#upgraded !== undefined) this.#countUpgraded(this.#upgraded);
+    this.#pair.changeConnections(this.#facts.handover, -1);
+    this.#onClosed(this);
+  }
+
+  /** Counts what has gone over the wire since this was last done. */
+  foldWireBytes(): void {
+    const wire = this.#wire;
+    const [inBefore, outBefore] = wire as unknown as [number, number];
+    if (!this.#facts.readWireBytes(wire)) return;
+    this.#pair.countWire((wire[0] as number) - inBefore, (wire[1] as number) - outBefore);
+  }
+
+  #countUpgraded({ socket, startedMs, bytesRead, bytesWritten }: Upgraded): void {
+    const inBytes = (socket.bytesRead ?? 0) - bytesRead;
+    const outBytes = (socket.bytesWritten ?? 0) - bytesWritten;
+    this.#pair.countRequest(101, inBytes, outBytes);
+    this.#pair.recordUpgraded((performance.now() - startedMs) / 1000);
+  }
+}
+
+/** Server-sent events last as long as the client likes. */
+const isEventStream = (response: ServerResponse): boolean =>
+  (response as ServerResponse & { readonly _header: string | null })._header?.includes(
+    'text/event-stream',
+  ) === true;
