@@ -1,10 +1,14 @@
-// The comparison: every load on every subject, round after round, so that a noisy minute hits all of them alike.
+// The comparison: every load on every subject, round after round, so that a noisy minute hits all of them alike; then what stats and
+// log cost.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { LOADS, measure } from './loads.js';
 import { type Series, table, writeJson } from './report.js';
+import { watchCosts } from './stats/costs.js';
+import { microFigures } from './stats/micro.js';
+import { statsReport } from './stats/report.js';
 import { handover, plainHttp } from './subjects.js';
 
 const { values } = parseArgs({
@@ -42,3 +46,7 @@ try {
   await Promise.all(subjects.map((subject) => subject.close()));
   await rm(folder, { recursive: true });
 }
+
+// A difference of some percent needs more of them.
+const costs = await watchCosts(rounds * 3, seconds);
+process.stdout.write(`\n${statsReport(costs, await microFigures())}\n`);
