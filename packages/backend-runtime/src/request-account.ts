@@ -38,7 +38,7 @@ const UNCOUNTED_END: unique symbol = Symbol('end');
 
 /** A response as far as it is counted. Node.js knows in `_hasBody` whether an answer of this method and status has a body. */
 interface Accounted {
-  [ACCOUNT]?: Account;
+  [ACCOUNT]?: Account | undefined;
   [UNCOUNTED_WRITE]?: Method | undefined;
   [UNCOUNTED_END]?: Method | undefined;
   readonly _hasBody: boolean;
@@ -47,21 +47,20 @@ interface Accounted {
 }
 type AccountedRequest = IncomingMessage & { [RESPONSE]?: Accounted };
 
-const COUNTS_ITSELF: unique symbol = Symbol('countsItself');
-
 /** Says that whoever made the response calls {@link countAnswer} itself. */
 export function countItself(response: object): void {
-  (response as { [COUNTS_ITSELF]?: true })[COUNTS_ITSELF] = true;
+  // Its place is there then: one that came later would move all that a response has beyond its own fields.
+  (response as Accounted)[ACCOUNT] = undefined;
 }
 
 /** Begins to count; must be called in `onRequest`. Idempotent. */
 export function openAccount(request: IncomingMessage, response: ServerResponse): RequestAccount {
-  const accounted = response as unknown as Accounted & { [COUNTS_ITSELF]?: true };
+  const accounted = response as unknown as Accounted;
   const open = accounted[ACCOUNT];
   if (open !== undefined) return open;
   const account = new Account();
+  if (!(ACCOUNT in accounted)) countMethods(response, accounted);
   accounted[ACCOUNT] = account;
-  if (accounted[COUNTS_ITSELF] === undefined) countMethods(response, accounted);
   if (!request.complete && mayHaveBody(request)) {
     (request as AccountedRequest)[RESPONSE] = accounted;
     request.push = countedPush;
