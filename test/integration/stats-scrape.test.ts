@@ -8,7 +8,7 @@ import fastify from 'fastify';
 import prometheus from 'prom-client';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { handOver } from '../helpers/hand-over.js';
-import { temporaryFolder } from '../helpers/serve.js';
+import { closed, serve, temporaryFolder } from '../helpers/serve.js';
 import { serveWithStats } from '../helpers/stats-scene.js';
 import { until } from '../helpers/until.js';
 
@@ -222,4 +222,22 @@ test('one scrape answers for all processes of a cluster, whoever is asked', asyn
   t.deepEqual(none.pairs, []);
   child.stdin.end();
   await exited;
+});
+
+test('one stats object may count for two servers, and for one that listens again', async (t) => {
+  const { stats, server, path } = await serveWithStats(t, (_request, response) => response.end('hello'));
+  const other = await serve(t, { keepAlive: { scope: '/' } }, (_request, response) => response.end('hello'));
+  other.server.use(stats);
+  await ask(path, '/');
+  await closed(server);
+  await ask(other.path, '/');
+  await until('both are counted', async () => (await stats.snapshot()).pairs[0]?.requests['2xx'] === 2);
+  // Again: it says a second time that it is closed.
+  server.listen({ path });
+  await once(server, 'listening');
+  await ask(path, '/');
+  await until('all are counted', async () => (await stats.snapshot()).pairs[0]?.requests['2xx'] === 3);
+  await closed(server);
+  await closed(other.server);
+  t.pass();
 });

@@ -26,7 +26,7 @@ export class InterfaceStats implements HandoverExtension {
   missCount = 0;
   readonly #table: InterfaceTable;
   readonly #open = new Roster<ConnectionRecord>();
-  #servers = 0;
+  readonly #listening = new Set<HandoverServer>();
   #timer: NodeJS.Timeout | undefined;
   #tickedMs = 0;
 
@@ -48,9 +48,9 @@ export class InterfaceStats implements HandoverExtension {
     server.on('handoverError', ({ code }: { code: string }) => {
       this.errors.set(code, (this.errors.get(code) ?? 0) + 1);
     });
-    server.on('listening', () => this.#start());
-    server.on('close', () => this.#stop());
-    if (server.listening) this.#start();
+    server.on('listening', () => this.#start(server));
+    server.on('close', () => this.#stop(server));
+    if (server.listening) this.#start(server);
   }
 
   /** All numbers, as plain data; long tables in several turns of the event loop. @param filter of the pairs */
@@ -91,15 +91,17 @@ export class InterfaceStats implements HandoverExtension {
     this.#open.delete(record);
   };
 
-  #start(): void {
-    if (this.#servers++ > 0) return;
+  #start(server: HandoverServer): void {
+    // It may be listening already when it is followed, and say so again.
+    if (this.#listening.has(server)) return;
+    if (this.#listening.add(server).size > 1) return;
     this.#table.start();
     this.#tickedMs = performance.now();
     this.#timer = setInterval(() => this.#tick(), TICK_MS).unref();
   }
 
-  #stop(): void {
-    if (--this.#servers > 0) return;
+  #stop(server: HandoverServer): void {
+    if (!this.#listening.delete(server) || this.#listening.size > 0) return;
     clearInterval(this.#timer);
     this.#table.stop();
   }
