@@ -16,7 +16,9 @@ async function primary(): Promise<void> {
   const scrape = createHttpServer(scrapeListener(clusterStats())).listen(0, '127.0.0.1');
   await once(scrape, 'listening');
   process.stdin.resume().on('end', () => process.exit());
-  process.stdout.write(`${JSON.stringify({ paths, port: (scrape.address() as AddressInfo).port })}\n`);
+  const pids = Object.values(cluster.workers ?? {}).map((worker) => worker?.process.pid);
+  const { port } = scrape.address() as AddressInfo;
+  process.stdout.write(`${JSON.stringify({ paths, pids, port })}\n`);
 }
 
 async function worker(): Promise<void> {

@@ -370,3 +370,74 @@ test('observers are told once that the descriptor is about to be closed, while t
     }
   }
 });
+
+test('an upgrade that a guard denies is a request with that status, and no upgraded connection', async (t) => {
+  const { path, server, counted } = await serveWithStats(t, () => {});
+  server.on('upgrade', (_request, socket) => socket.destroy());
+  server.use((handover, next) => {
+    handover.guard(() => 403);
+    next();
+  });
+  const client = await handOver(path, {
+    headers: { ...HTTP_1_1, HTTP_UPGRADE: 'echo', HTTP_CONNECTION: 'upgrade' },
+  });
+  await client.readUntil('403');
+  await client.close();
+  const { requests, upgraded, responsePayloadBytes } = await counted(1);
+  t.is(requests['4xx'], 1);
+  t.is(responsePayloadBytes, 0);
+  t.true(upgraded.counts.every((count) => count === 0));
+});
+
+test('the bytes on the wire of a handover that another middleware rejects', async (t) => {
+  const { path, server, settled } = await serveWithStats(t, () => {});
+  server.use((handover) => handover.reject(403));
+  for (const kind of ['full', 'partial'] as const) {
+    const client = await handOver(path, { kind, headers: HTTP_1_1 });
+    const answer = await client.readToEnd();
+    await client.close();
+    const { wireBytes, requests } = await settled();
+    t.is(wireBytes.out, answer.length * (kind === 'full' ? 1 : 2));
+    t.is(requests['4xx'], 0, 'it is no request');
+  }
+});
+
+test('the bytes on the wire are counted also if a socket is asked for behind the last answer, and the end is none', async (t) => {
+  const { path, settled } = await serveWithStats(t, (incoming, response) => {
+    response.on('finish', () => incoming.socket.on('close', () => {}));
+    response.setHeader('Connection', 'close').end('x'.repeat(5000));
+  });
+  const client = await handOver(path, { headers: HTTP_1_1 });
+  const answer = await client.readToEnd();
+  client.end();
+  await client.close();
+  t.deepEqual((await settled()).wireBytes, { in: 0, out: answer.length });
+});
+
+test('the bytes on the wire never fall while a slow client reads', async (t) => {
+  const { path, stats, settled } = await serveWithStats(t, (_request, response) => {
+    response.setHeader('Connection', 'close').end('x'.repeat(3_000_000));
+  });
+  const client = await handOver(path, {
+    method: 'POST',
+    headers: { ...HTTP_1_1, HTTP_CONTENT_LENGTH: '10' },
+  });
+  client.answer.socket.pause();
+  let before = 0;
+  const look = async (): Promise<void> => {
+    const out = (await stats.snapshot()).pairs[0]?.wireBytes.out ?? 0;
+    t.true(out >= before, `${out} after ${before}`);
+    before = out;
+  };
+  await until('all of it is on its way', async () => {
+    await look();
+    return before > 3_000_000;
+  });
+  client.answer.socket.resume();
+  await until('all of it is there', async () => {
+    await look();
+    return client.received.length > 3_000_000;
+  });
+  await client.close();
+  t.is((await settled()).wireBytes.out, client.received.length);
+});

@@ -204,24 +204,56 @@ test('a server that was listening already is followed, too; rates move by themse
   t.pass();
 });
 
-test('one scrape answers for all processes of a cluster, whoever is asked', async (t) => {
-  const folder = await temporaryFolder(t);
+interface Cluster {
+  readonly paths: string[];
+  readonly pids: number[];
+  readonly port: number;
+}
+
+/** Three workers that have answered one, two and three requests. */
+async function startCluster(t: ExecutionContext): Promise<Cluster> {
   const script = fileURLToPath(new URL('../helpers/stats-worker.js', import.meta.url));
-  const child = spawn(process.execPath, [script, folder, '3'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [script, await temporaryFolder(t), '3'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   const exited = once(child, 'exit');
+  t.teardown(async () => {
+    child.stdin.end();
+    await exited;
+  });
   const [line] = (await once(child.stdout.setEncoding('utf8'), 'data')) as [string];
-  const { paths, port } = JSON.parse(line) as { paths: string[]; port: number };
-  for (const [at, path] of paths.entries()) {
+  const started = JSON.parse(line) as Cluster;
+  for (const [at, path] of started.paths.entries()) {
     for (let times = 0; times <= at; times++) await ask(path, '/');
   }
-  const url = `http://127.0.0.1:${port}/`;
-  await until('all are counted', async () => counts(await (await fetch(url)).text()) === '6');
-  const ofWorker = await ask(paths[1] as string, '/metrics?format=json');
-  t.is((JSON.parse(ofWorker.body) as StatsSnapshot).pairs[0]?.requests['2xx'], 6);
-  const none = (await (await fetch(`${url}?source_tag=none&format=json`)).json()) as StatsSnapshot;
-  t.deepEqual(none.pairs, []);
-  child.stdin.end();
-  await exited;
+  await until('all are counted', async () => (await ofPrimary(started)) === 6);
+  return started;
+}
+
+const json = async (url: string): Promise<StatsSnapshot> =>
+  (await fetch(url)).json() as Promise<StatsSnapshot>;
+const total = ({ pairs }: StatsSnapshot): number | undefined => pairs[0]?.requests['2xx'];
+const ofPrimary = async ({ port }: Cluster): Promise<number | undefined> =>
+  total(await json(`http://127.0.0.1:${port}/?format=json`));
+const ofWorker = async ({ paths }: Cluster, at: number): Promise<number | undefined> =>
+  total(JSON.parse((await ask(paths[at] as string, '/metrics?format=json')).body));
+
+test('one scrape answers for all processes of a cluster, whoever is asked', async (t) => {
+  const started = await startCluster(t);
+  t.is(await ofWorker(started, 1), 6);
+  t.deepEqual((await json(`http://127.0.0.1:${started.port}/?source_tag=none&format=json`)).pairs, []);
+});
+
+test('a worker that has died, or does not answer, costs the others nothing', async (t) => {
+  const started = await startCluster(t);
+  const [first, , third] = started.pids as [number, number, number];
+  // Nobody may have noticed it by then.
+  process.kill(first, 'SIGKILL');
+  t.is(await ofPrimary(started), 5);
+  t.is(await ofWorker(started, 1), 5);
+  process.kill(third, 'SIGSTOP');
+  t.teardown(() => process.kill(third, 'SIGCONT'));
+  t.is(await ofWorker(started, 1), 2, 'those that answer');
 });
 
 test('one stats object may count for two servers, and for one that listens again', async (t) => {

@@ -117,16 +117,10 @@ napi_value JsTcpBytes(napi_env env, napi_callback_info info) {
   int fd;
   double* target;
   if (!args.Fd(0, &fd) || !args.NumberArray(1, "target", 2, &target)) return nullptr;
-  TcpInfo tcp;
-  const SysResult answer = ReadTcpInfo(fd, &tcp);
+  const SysResult answer = ReadTcpBytes(fd, &target[0], &target[1]);
   if (answer.Failed() && answer.error == EBADF) return NothingOrThrow(env, answer);
-  const bool is_known = !answer.Failed();
-  if (is_known) {
-    target[0] = static_cast<double>(tcp.bytes_received);
-    target[1] = static_cast<double>(tcp.bytes_sent - tcp.bytes_retrans) + tcp.notsent_bytes;
-  }
   napi_value value = nullptr;
-  napi_get_boolean(env, is_known, &value);
+  napi_get_boolean(env, !answer.Failed(), &value);
   return value;
 }
 

@@ -52,6 +52,20 @@ SysResult ReadTcpInfo(int fd, TcpInfo* info) {
   return SysResult::Ok();
 }
 
+SysResult ReadTcpBytes(int fd, double* received, double* sent) {
+  TcpInfo tcp;
+  const SysResult answer = ReadTcpInfo(fd, &tcp);
+  if (answer.Failed()) return answer;
+  // A FIN takes a place in the sequence of bytes, and is none: theirs has come, ours waits behind what is not sent yet.
+  const bool has_their_fin = tcp.state == TCP_CLOSE_WAIT || tcp.state == TCP_LAST_ACK || tcp.state == TCP_CLOSING ||
+                             tcp.state == TCP_TIME_WAIT;
+  const bool has_our_fin = tcp.state == TCP_FIN_WAIT1 || tcp.state == TCP_CLOSING || tcp.state == TCP_LAST_ACK;
+  *received = static_cast<double>(tcp.bytes_received) - (has_their_fin ? 1 : 0);
+  *sent = static_cast<double>(tcp.bytes_sent - tcp.bytes_retrans) + tcp.notsent_bytes -
+          (has_our_fin && tcp.notsent_bytes > 0 ? 1 : 0);
+  return answer;
+}
+
 SysResult ReadTcpUlp(int fd, std::string* name) {
   char text[16] = "";
   socklen_t length = sizeof text;

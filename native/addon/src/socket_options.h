@@ -32,6 +32,9 @@ struct TcpInfo {
 // What an older kernel does not fill stays 0.
 SysResult ReadTcpInfo(int fd, TcpInfo* info);
 
+// Bytes received, and bytes sent or still to be sent, each once; nothing is written on failure.
+SysResult ReadTcpBytes(int fd, double* received, double* sent);
+
 // The upper layer protocol ("tls"); empty for none, also on a socket that is not TCP.
 SysResult ReadTcpUlp(int fd, std::string* name);
 

@@ -47,6 +47,7 @@ export class Connection implements SocketOwner, Listed<Connection> {
   /** An answer says so: what the client sends behind that request is not served. */
   #hasSaidClose = false;
   #hasIgnored = false;
+  #isClosingTold = false;
   /** Where the next request goes instead of to the server. */
   #takeRequest: ((double: Double) => void) | undefined;
   /** http.Server's, which it takes off the socket before an upgrade. */
@@ -70,6 +71,8 @@ export class Connection implements SocketOwner, Listed<Connection> {
   }
 
   onClosing(): void {
+    if (this.#isClosingTold) return;
+    this.#isClosingTold = true;
     this.incoming.tellClosing();
   }
 
@@ -156,8 +159,8 @@ export class Connection implements SocketOwner, Listed<Connection> {
     const requestNumber = registerRequest(request, this.facts);
     this.#identify(request, requestNumber);
     if (requestNumber === 1) this.#host = request.headers.host;
-    for (const observer of this.incoming.observers) observer.onUpgrade?.(request, socket, head);
     const status = this.#judge(request, requestNumber);
+    for (const observer of this.incoming.observers) observer.onUpgrade?.(request, socket, head, status);
     if (status === undefined) return true;
     this.socket.write(rawAnswer(status));
     return this.#ignoreUpgrade();

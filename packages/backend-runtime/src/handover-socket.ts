@@ -42,6 +42,8 @@ export class HandoverSocket extends Socket {
   declare server: unknown;
   /** Undefined if it is answered without becoming a request. */
   declare owner?: SocketOwner;
+  /** The handover that is answered without becoming a request. */
+  declare answeredFor?: { tellClosing(): void };
   // Not private names: those cannot be given to an object before it is made a socket of.
   declare protected facts: SocketFacts;
   declare protected lingering: LingeringLimits;
@@ -135,8 +137,14 @@ export class HandoverSocket extends Socket {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    if (this.sink === this) this.owner?.onClosing();
+    if (this.sink === this) this.tellClosing();
     super._destroy(error, callback);
+  }
+
+  /** The descriptor is about to be closed. */
+  protected tellClosing(): void {
+    this.owner?.onClosing();
+    this.answeredFor?.tellClosing();
   }
 
   /**

@@ -253,6 +253,7 @@ export class Intake {
 
   #answer(socket: HandoverSocket, answer: string, incoming: IncomingHandover): void {
     this.#answered.add(socket);
+    socket.answeredFor = incoming;
     socket.once('close', (hadError) => {
       process.nextTick(() => {
         this.#answered.delete(socket);

@@ -300,6 +300,8 @@ export class LeanConnection implements LeanSocketOwner, Parkable {
   /** Somebody wants more of a socket that is gone, or about to go. */
   #materializeClosed(): void {
     const { options } = this.#host;
+    // Later nobody could ask.
+    this.#connection?.onClosing();
     if (this.#passedFd.closed) materialize(this.socket, options, {});
     else own(this.#passedFd, (fd) => materialize(this.socket, options, { fd }));
     this.socket.destroy();

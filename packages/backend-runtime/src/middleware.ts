@@ -18,7 +18,8 @@ export interface HandoverObserver {
   onRequest?(request: IncomingMessage, response: ServerResponse): void;
   /** The answer is done, or the connection went before it was: `response.writableFinished` tells. */
   onResponse?(request: IncomingMessage, response: ServerResponse): void;
-  onUpgrade?(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** @param deniedWith the status that a guard answers it with, instead of the application */
+  onUpgrade?(request: IncomingMessage, socket: Duplex, head: Buffer, deniedWith?: number): void;
   onClientError?(error: Error, socket: Duplex): void;
   /** The last moment to ask the kernel about the client: its descriptor is about to be closed. Not for a handover that was taken. */
   onClosing?(): void;

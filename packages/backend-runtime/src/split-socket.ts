@@ -65,7 +65,7 @@ export class SplitSocket extends HandoverSocket {
     }
     const { _destroy } = sink;
     sink._destroy = (error, callback) => {
-      this.owner?.onClosing();
+      this.tellClosing();
       _destroy.call(sink, error, callback);
     };
     // After our own end() the read side may go on: a lingering close needs it.

@@ -18,6 +18,9 @@ interface Upgraded {
   readonly bytesWritten: number;
 }
 
+/** Filled in and read again at once. */
+const latest = new Float64Array(2);
+
 export class ConnectionRecord implements HandoverObserver, Listed<ConnectionRecord> {
   declare place?: Listed<ConnectionRecord>['place'];
   readonly #pair: Pair;
@@ -53,7 +56,8 @@ export class ConnectionRecord implements HandoverObserver, Listed<ConnectionReco
     else pair.recordDuration(seconds);
   }
 
-  onUpgrade(_request: IncomingMessage, socket: CountingSocket, head: Buffer): void {
+  onUpgrade(_request: IncomingMessage, socket: CountingSocket, head: Buffer, deniedWith?: number): void {
+    if (deniedWith !== undefined) return this.#pair.countRequest(deniedWith, 0, 0);
     this.#upgraded = {
       socket,
       startedMs: performance.now(),
@@ -74,10 +78,16 @@ export class ConnectionRecord implements HandoverObserver, Listed<ConnectionReco
 
   /** Counts what has gone over the wire since this was last done. */
   foldWireBytes(): void {
-    const wire = this.#wire;
-    const [inBefore, outBefore] = wire as unknown as [number, number];
-    if (!this.#facts.readWireBytes(wire)) return;
-    this.#pair.countWire((wire[0] as number) - inBefore, (wire[1] as number) - outBefore);
+    if (!this.#facts.readWireBytes(latest)) return;
+    this.#pair.countWire(this.#grow(0), this.#grow(1));
+  }
+
+  /** A counter must not fall, whatever the kernel says. */
+  #grow(direction: 0 | 1): number {
+    const before = this.#wire[direction] as number;
+    const now = Math.max(before, latest[direction] as number);
+    this.#wire[direction] = now;
+    return now - before;
   }
 
   #countUpgraded({ socket, startedMs, bytesRead, bytesWritten }: Upgraded): void {

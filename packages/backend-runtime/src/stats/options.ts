@@ -73,7 +73,11 @@ export function resolveStatsOptions(options: InterfaceStatsOptions): ResolvedSta
 
 function resolveBuckets(given: Partial<Buckets>): Buckets {
   for (const name of Object.keys(given)) {
-    check(`buckets.${name}`, name in DEFAULT_BUCKETS, `one of ${Object.keys(DEFAULT_BUCKETS).join(', ')}`);
+    check(
+      `buckets.${name}`,
+      Object.hasOwn(DEFAULT_BUCKETS, name),
+      `one of ${Object.keys(DEFAULT_BUCKETS).join(', ')}`,
+    );
   }
   for (const [name, bounds] of Object.entries(given) as [string, readonly number[]][]) {
     check(
@@ -82,10 +86,10 @@ function resolveBuckets(given: Partial<Buckets>): Buckets {
       `1 to ${MAX_BOUNDS} numbers`,
     );
     for (const [index, bound] of bounds.entries()) {
-      const before = bounds[index - 1] ?? -1;
+      const before = bounds[index - 1] ?? 0;
       check(
         `buckets.${name}[${index}]`,
-        Number.isFinite(bound) && bound > before,
+        Number.isFinite(bound) && (bound > before || (index === 0 && bound === 0)),
         index === 0 ? 'a number from 0' : `above the one before, ${before}`,
       );
     }

@@ -35,11 +35,6 @@ export class Pair {
     this.#layout.upgraded.record(this.cells, seconds);
   }
 
-  countPayload(inBytes: number, outBytes: number): void {
-    (this.cells[CELL.REQUEST_PAYLOAD_BYTES] as number) += inBytes;
-    (this.cells[CELL.RESPONSE_PAYLOAD_BYTES] as number) += outBytes;
-  }
-
   countWire(inBytes: number, outBytes: number): void {
     (this.cells[CELL.WIRE_BYTES_IN] as number) += inBytes;
     (this.cells[CELL.WIRE_BYTES_OUT] as number) += outBytes;

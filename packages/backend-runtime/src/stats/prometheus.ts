@@ -38,13 +38,18 @@ export async function* prometheusText(
     }
     if (isFirst || samples.length > 0) yield await written(family, samples, format, isFirst);
   }
-  if (others !== undefined) yield withoutEnd(await others.metrics());
+  for (const { name, help, type, values } of (await others?.getMetricsAsJSON()) ?? []) {
+    yield await written({ name, help, type }, values as readonly Sample[], format, true);
+  }
   if (format === 'openmetrics') yield EOF;
 }
 
+/** A metric of whoever. */
+type Described = Pick<Family, 'name' | 'help'> & { readonly type: unknown };
+
 /** @param hasHead whether it is the metric's first piece */
 async function written(
-  { name, help, type }: Family,
+  { name, help, type }: Described,
   samples: readonly Sample[],
   format: TextFormat,
   hasHead: boolean,

@@ -163,17 +163,18 @@ export async function addSnapshots(snapshots: readonly StatsSnapshot[]): Promise
   };
 }
 
-/** Adds numbers wherever they are; what names something is that of the first. */
+/** Adds numbers wherever they are; what names something is that of the first. Processes of different releases may lack something. */
 function added<Value>(first: Value, second: Value): Value {
+  if (first === undefined || second === undefined) return first ?? second;
   if (typeof first === 'number') return (first + (second as number)) as Value;
   if (Array.isArray(first)) {
     return first.map((item, index) => added(item, (second as unknown[])[index])) as Value;
   }
   if (typeof first !== 'object' || first === null) return first;
+  const one = first as Record<string, unknown>;
+  const other = second as Record<string, unknown>;
   const result: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(first)) {
-    result[name] = added(value, (second as Record<string, unknown>)[name]);
-  }
+  for (const name of Object.keys({ ...one, ...other })) result[name] = added(one[name], other[name]);
   return result as Value;
 }
 

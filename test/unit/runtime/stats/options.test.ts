@@ -23,6 +23,11 @@ const refused: readonly [options: object, message: RegExp][] = [
   [{ buckets: { responseBytes: [-1] } }, /^The option buckets\.responseBytes\[0\] must be a number from 0$/],
   [{ buckets: { upgradedSeconds: [1, Number.NaN] } }, /^The option buckets\.upgradedSeconds\[1\] /],
   [{ buckets: { upgradedSeconds: '1,2' } }, /^The option buckets\.upgradedSeconds must be /],
+  [
+    { buckets: { responseBytes: [-0.5] } },
+    /^The option buckets\.responseBytes\[0\] must be a number from 0$/,
+  ],
+  [{ buckets: { toString: [1] } }, /^The option buckets\.toString must be one of /],
   [{ buckets: { latency: [1] } }, /^The option buckets\.latency must be one of durationSeconds, /],
   [
     { interfaces: [{ device: 'eth0' }, { device: 'not/one' }] },

@@ -88,13 +88,46 @@ test('OpenMetrics has its own names of counters, and an end', async (t) => {
   t.is(text.split('# EOF').length, 2);
 });
 
-test("prom-client's own metrics may come with it", async (t) => {
-  const registry = new prometheus.Registry();
-  new prometheus.Counter({ name: 'own_total', help: 'Own.', registers: [registry] }).inc(7);
-  let text = '';
-  for await (const piece of prometheusText(await snapshotOf(1), 'prometheus', registry)) text += piece;
-  t.regex(text, /^own_total 7$/m);
-  t.regex(text, /^fdpass_ifindex_misses_total 5$/m);
+for (const format of ['prometheus', 'openmetrics'] as const) {
+  test(`prom-client's own metrics come in the format that is asked for: ${format}`, async (t) => {
+    const registry = new prometheus.Registry();
+    new prometheus.Counter({ name: 'own_total', help: 'Own.', registers: [registry] }).inc(7);
+    new prometheus.Histogram({
+      name: 'own_seconds',
+      help: 'Own.',
+      buckets: [1],
+      registers: [registry],
+    }).observe(2);
+    // Again: nothing of theirs may be changed by it.
+    for (let times = 0; times < 2; times++) {
+      let text = '';
+      for await (const piece of prometheusText(await snapshotOf(1), format, registry)) text += piece;
+      t.regex(text, /^own_total 7$/m);
+      t.regex(text, /^own_seconds_bucket\{le="1"\} 0$/m);
+      t.regex(text, /^own_seconds_count 1$/m);
+      t.regex(text, /^fdpass_ifindex_misses_total 5$/m);
+      if (format === 'prometheus') t.regex(text, /^# TYPE own_total counter$/m);
+      else t.regex(text, /^# TYPE own counter$/m);
+      // OpenMetrics has no empty lines.
+      if (format === 'openmetrics') t.notRegex(text, /\n\n/);
+      t.is(text.endsWith('# EOF\n'), format === 'openmetrics');
+    }
+  });
+}
+
+test('snapshots of processes of different releases are added up as far as they have the same', async (t) => {
+  const one = await snapshotOf(1);
+  const { ifindexMisses: _misses, ...older } = one;
+  const newer = { ...one, pairs: one.pairs.map((pair) => ({ ...pair, added: { later: 1 } })) };
+  for (const order of [
+    [older, newer],
+    [newer, older],
+  ]) {
+    const sum = await addSnapshots(order as unknown as StatsSnapshot[]);
+    t.is(sum.pairs[0]?.requests['2xx'], 2);
+    t.deepEqual((sum.pairs[0] as unknown as { added: object }).added, { later: 1 });
+    t.is(sum.handovers[0]?.full, 2);
+  }
 });
 
 test('snapshots of several processes are added up', async (t) => {
