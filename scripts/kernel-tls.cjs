@@ -13,7 +13,7 @@ const COMPILED = path.join('build', 'test', 'ktls');
 const GUEST = path.join('build', 'test', 'helpers', 'uml', 'main.js');
 const AVA = path.join('scripts', 'ava.mjs');
 /** For all suites, and by hand. */
-const GUEST_TIMEOUT_S = 900;
+const GUEST_TIMEOUT_S = 2400;
 
 const MODULE = path.join(root, 'native', 'nginx');
 const MODULE_FILE = 'ngx_http_fd_pass_module.so';
