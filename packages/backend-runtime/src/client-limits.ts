@@ -1,7 +1,7 @@
 // Middleware: limits of connections and of requests per client address, which the web server's own limits no longer see
 // after the first request.
-import { RuntimeError } from './errors.js';
 import type { HandoverMiddleware } from './middleware.js';
+import { checkOption, MAX_TIMER_MS } from './option-check.js';
 
 export interface ClientLimits {
   /** Connections one client address may have open at a time, at least 1; more are answered 503. @default no limit */
@@ -11,8 +11,6 @@ export interface ClientLimits {
   /** Requests that may come at once, at least 1. @default requestsPerSecond, at least 1 */
   burst?: number;
 }
-
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 interface Client {
   connections: number;
@@ -30,9 +28,9 @@ interface Client {
 export function limitClients(limits: ClientLimits): HandoverMiddleware {
   const { maxConnections = Number.POSITIVE_INFINITY, requestsPerSecond = Number.POSITIVE_INFINITY } = limits;
   const burst = limits.burst ?? Math.max(1, requestsPerSecond);
-  check('maxConnections', maxConnections >= 1, 'at least 1');
-  check('requestsPerSecond', requestsPerSecond > 0, 'above 0');
-  check('burst', burst >= 1, 'at least 1');
+  checkOption('maxConnections', maxConnections >= 1, 'at least 1');
+  checkOption('requestsPerSecond', requestsPerSecond > 0, 'above 0');
+  checkOption('burst', burst >= 1, 'at least 1');
   const clients = new Map<string, Client>();
 
   const takeToken = (client: Client): boolean => {
@@ -71,8 +69,4 @@ export function limitClients(limits: ClientLimits): HandoverMiddleware {
     if (Number.isFinite(requestsPerSecond)) handover.guard(() => (takeToken(client) ? undefined : 429));
     next();
   };
-}
-
-function check(name: keyof ClientLimits, isRight: boolean, wanted: string): void {
-  if (!isRight) throw new RuntimeError('BKR_ERR_OPTION', name, wanted);
 }

@@ -2,6 +2,7 @@
 import type { ServerOptions } from 'node:http';
 import type { ReceiverOptions } from '@fdpass/scgi-fdpass';
 import { RuntimeError } from './errors.js';
+import { MAX_TIMER_MS } from './option-check.js';
 
 /** What the server logs to: pino, Fastify's logger, or anything with these two. */
 export interface Logger {
@@ -93,8 +94,6 @@ const NEEDS_SOCKETS = [
 
 /** More than a head that is answered without a parser may have. */
 const LEAN_HEADER_BYTES = 16 * 1024;
-
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** The logger of who names none. */
 export const processWarnings: Logger = {

@@ -72,6 +72,10 @@ export function openAccount(request: IncomingMessage, response: ServerResponse):
 export const accountOf = (response: ServerResponse): RequestAccount | undefined =>
   (response as unknown as Accounted)[ACCOUNT];
 
+/** The head of an answer as it was written; '' before that. Node.js has no public name for it. */
+export const answerHead = (response: ServerResponse): string =>
+  (response as ServerResponse & { readonly _header: string | null })._header ?? '';
+
 /** Counts what is written past the response. */
 export function addResponseBytes(response: ServerResponse, bytes: number): void {
   const account = (response as unknown as Accounted)[ACCOUNT];

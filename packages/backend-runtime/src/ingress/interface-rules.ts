@@ -1,5 +1,5 @@
 // Which source tag a device's traffic has: the rules as an operator writes them, checked, by device. Knows no device that exists.
-import { RuntimeError } from '../errors.js';
+import { checkOption } from '../option-check.js';
 
 export type AddressFamily = 'ipv4' | 'ipv6';
 
@@ -27,20 +27,24 @@ const MAX_DEVICE_BYTES = 15;
  * @throws `BKR_ERR_OPTION` with the place, as `interfaces[2].tag`
  */
 export function resolveRules(rules: readonly InterfaceRule[]): Map<string, DeviceTags> {
-  check('interfaces', Array.isArray(rules), 'an array');
+  checkOption('interfaces', Array.isArray(rules), 'an array');
   const tags = new Map<string, Partial<Record<AddressFamily, string>>>();
   const places = new Map<string, string>();
   for (const [index, rule] of rules.entries()) {
     const place = `interfaces[${index}]`;
-    check(place, typeof rule === 'object' && rule !== null, 'an object with a device');
+    checkOption(place, typeof rule === 'object' && rule !== null, 'an object with a device');
     const { device, family, tag = device } = rule;
-    check(
+    checkOption(
       `${place}.device`,
       isDeviceName(device),
       `1 to ${MAX_DEVICE_BYTES} bytes without "/", ":", "%" and white space, and not "." or ".."`,
     );
-    check(`${place}.family`, family === undefined || FAMILIES.includes(family), "'ipv4', 'ipv6' or left out");
-    check(
+    checkOption(
+      `${place}.family`,
+      family === undefined || FAMILIES.includes(family),
+      "'ipv4', 'ipv6' or left out",
+    );
+    checkOption(
       `${place}.tag`,
       typeof tag === 'string' && SOURCE_TAG.test(tag),
       '1 to 64 letters, digits, "_", ".", ":" or "-", a letter or digit first (without one it is the name of the device)',
@@ -48,7 +52,7 @@ export function resolveRules(rules: readonly InterfaceRule[]): Map<string, Devic
     const ofDevice = tags.get(device) ?? {};
     for (const each of family === undefined ? FAMILIES : [family]) {
       const taken = `${each} of ${device}`;
-      check(
+      checkOption(
         place,
         ofDevice[each] === undefined,
         `for something else than ${places.get(taken)}: both are for ${taken}`,
@@ -73,8 +77,4 @@ function isDeviceName(name: unknown): name is string {
     bytes.length <= MAX_DEVICE_BYTES &&
     bytes.every((byte) => !'\0/:% \t\n\v\f\r\xa0'.includes(String.fromCharCode(byte)))
   );
-}
-
-function check(name: string, isRight: boolean, wanted: string): void {
-  if (!isRight) throw new RuntimeError('BKR_ERR_OPTION', name, wanted);
 }

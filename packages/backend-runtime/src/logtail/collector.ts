@@ -1,5 +1,6 @@
 // From the options that say where lines go to a buffer that sends them there: for the access log and for the pino transport.
 import { RuntimeError } from '../errors.js';
+import { checkInteger, MAX_TIMER_MS } from '../option-check.js';
 import { type DatagramSink, parseCollectorAddress } from './datagram-sink.js';
 import { LineBuffer } from './line-buffer.js';
 import { openUdpSink } from './udp-sink.js';
@@ -17,7 +18,6 @@ export interface CollectorOptions {
 }
 
 const MAX_BUFFER_BYTES = 16 * 1024 * 1024;
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** @throws `BKR_ERR_OPTION`, `BKR_ERR_LOG_COLLECTOR` */
 export async function openCollector(options: CollectorOptions): Promise<LineBuffer> {
@@ -42,9 +42,4 @@ async function openSink(to: string): Promise<DatagramSink> {
   } catch (cause) {
     throw new RuntimeError('BKR_ERR_LOG_COLLECTOR', to, { cause });
   }
-}
-
-function checkInteger(name: string, value: number, least: number, most: number): void {
-  if (Number.isInteger(value) && value >= least && value <= most) return;
-  throw new RuntimeError('BKR_ERR_OPTION', name, `an integer from ${least} to ${most}`);
 }

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { HandoverObserver, IncomingHandover } from '../middleware.js';
 import type { TcpInfo } from '../native.js';
 import { openAccount } from '../request-account.js';
+import { UpgradedBytes } from '../upgraded-bytes.js';
 import type { UpgradedConnection } from './log-record.js';
 
 /** Who writes the lines. */
@@ -50,8 +51,6 @@ export class ConnectionTail implements HandoverObserver {
   }
 }
 
-/** Node.js's own counters of a socket. */
-type CountingSocket = Duplex & { readonly bytesRead?: number; readonly bytesWritten?: number };
 type Write = (this: Duplex, ...args: unknown[]) => unknown;
 
 /** Longer heads are none that an upgrade has. */
@@ -59,34 +58,31 @@ const MAX_HEAD_CHARACTERS = 16 * 1024;
 
 class Upgraded {
   readonly #request: IncomingMessage;
-  readonly #socket: CountingSocket;
-  readonly #startedMs = performance.now();
-  readonly #bytesRead: number;
-  readonly #bytesWritten: number;
+  readonly #socket: Duplex;
+  readonly #bytes: UpgradedBytes;
   #head = '';
   #isHeadWhole = false;
   #unwatch = (): void => {};
 
   /** @param earlyBytes of the client's, behind the request */
-  constructor(request: IncomingMessage, socket: CountingSocket, earlyBytes: number) {
+  constructor(request: IncomingMessage, socket: Duplex, earlyBytes: number) {
     this.#request = request;
     this.#socket = socket;
-    this.#bytesRead = (socket.bytesRead ?? 0) - earlyBytes;
-    this.#bytesWritten = socket.bytesWritten ?? 0;
+    this.#bytes = new UpgradedBytes(socket, earlyBytes);
     this.#watchHead();
   }
 
   end(tcpInfo: TcpInfo | undefined): UpgradedConnection {
-    const { bytesRead = 0, bytesWritten = 0 } = this.#socket;
+    const { startedMs, received, sent } = this.#bytes;
     const head = this.#head;
     return {
       request: this.#request,
-      startedMs: this.#startedMs,
+      startedMs,
       // An application that does not want the upgrade says so by another status.
       status: Number(/^HTTP\/1\.1 (\d{3})/.exec(head)?.[1] ?? 101),
       head,
-      requestBytes: bytesRead - this.#bytesRead,
-      responseBytes: Math.max(0, bytesWritten - this.#bytesWritten - head.length),
+      requestBytes: received,
+      responseBytes: Math.max(0, sent - head.length),
       tcpInfo,
     };
   }

@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type ConnectionFacts, requestNumberOf } from '../connection-info.js';
 import type { IncomingHandover } from '../middleware.js';
 import type { TcpInfo } from '../native.js';
-import type { RequestAccount } from '../request-account.js';
+import { answerHead, type RequestAccount } from '../request-account.js';
 
 /** What a predicate is asked about; valid during the call. */
 export interface LoggedRequest {
@@ -34,9 +34,6 @@ export interface UpgradedConnection {
 
 /** nginx's word for a client that did not wait for its answer. */
 const CLIENT_CLOSED_REQUEST = 499;
-
-/** Node.js keeps the head that it has written there, and has no public name for it. */
-type WithHead = ServerResponse & { readonly _header: string | null };
 
 export class LogRecord implements LoggedRequest {
   // Set before anything is read.
@@ -88,7 +85,7 @@ export class LogRecord implements LoggedRequest {
     this.status = response.headersSent ? response.statusCode : CLIENT_CLOSED_REQUEST;
     this.requestBytes = account.requestBytes;
     this.responseBytes = account.responseBytes;
-    this.head = (response as WithHead)._header ?? '';
+    this.head = answerHead(response);
     this.#isTcpInfoKnown = false;
   }
 

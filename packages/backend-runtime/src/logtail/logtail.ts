@@ -2,8 +2,8 @@
 // middleware itself; what a line looks like and how it travels is in the files beside it.
 import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { RuntimeError } from '../errors.js';
 import type { HandoverExtension, HandoverMiddleware } from '../middleware.js';
+import { checkOption } from '../option-check.js';
 import { accountOf } from '../request-account.js';
 import { type CollectorOptions, openCollector } from './collector.js';
 import { ConnectionTail, type LineWriter } from './connection-tail.js';
@@ -114,8 +114,8 @@ export class Logtail implements HandoverExtension<EventEmitter>, LineWriter {
  */
 export async function openLogtail(options: LogtailOptions): Promise<Logtail> {
   const { format = COMBINED, escape: mode = 'default' } = options;
-  check('format', typeof format === 'string', 'a string');
-  check('escape', Object.hasOwn(ESCAPES, mode), Object.keys(ESCAPES).join(', '));
+  checkOption('format', typeof format === 'string', 'a string');
+  checkOption('escape', Object.hasOwn(ESCAPES, mode), Object.keys(ESCAPES).join(', '));
   const compiled = new LogFormat('format', format, mode);
   const condition = compileCondition(options.if);
   return new Logtail(compiled, condition, await openCollector(options));
@@ -123,7 +123,7 @@ export async function openLogtail(options: LogtailOptions): Promise<Logtail> {
 
 function compileCondition(condition: LogtailOptions['if']): Condition | undefined {
   if (condition === undefined || typeof condition === 'function') return condition;
-  check('if', typeof condition === 'string' && condition !== '', 'a function or a text with variables');
+  checkOption('if', typeof condition === 'string' && condition !== '', 'a function or a text with variables');
   return new LogFormat('if', condition, 'none');
 }
 
@@ -131,8 +131,4 @@ function holds(condition: Condition, record: LogRecord): boolean {
   if (!(condition instanceof LogFormat)) return condition(record);
   const value = condition.render(record);
   return value !== '' && value !== '0';
-}
-
-function check(name: keyof LogtailOptions, isRight: boolean, wanted: string): void {
-  if (!isRight) throw new RuntimeError('BKR_ERR_OPTION', name, wanted);
 }

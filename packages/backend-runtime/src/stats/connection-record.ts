@@ -3,20 +3,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { ConnectionFacts } from '../connection-info.js';
 import type { HandoverObserver } from '../middleware.js';
-import { accountOf, openAccount } from '../request-account.js';
+import { accountOf, answerHead, openAccount } from '../request-account.js';
 import type { Listed } from '../roster.js';
+import { UpgradedBytes } from '../upgraded-bytes.js';
 import type { Pair } from './pair.js';
 import { isUncounted } from './uncounted.js';
-
-/** Node.js's own counters of a socket. */
-type CountingSocket = Duplex & { readonly bytesRead?: number; readonly bytesWritten?: number };
-
-interface Upgraded {
-  readonly socket: CountingSocket;
-  readonly startedMs: number;
-  readonly bytesRead: number;
-  readonly bytesWritten: number;
-}
 
 /** Filled in and read again at once. */
 const latest = new Float64Array(2);
@@ -27,7 +18,7 @@ export class ConnectionRecord implements HandoverObserver, Listed<ConnectionReco
   readonly #facts: ConnectionFacts;
   readonly #onClosed: (record: ConnectionRecord) => void;
   readonly #wire = new Float64Array(2);
-  #upgraded: Upgraded | undefined;
+  #upgraded: UpgradedBytes | undefined;
 
   /** The wire's bytes count from now on: what the sender has read before is not in them. */
   constructor(pair: Pair, facts: ConnectionFacts, onClosed: (record: ConnectionRecord) => void) {
@@ -56,14 +47,9 @@ export class ConnectionRecord implements HandoverObserver, Listed<ConnectionReco
     else pair.recordDuration(seconds);
   }
 
-  onUpgrade(_request: IncomingMessage, socket: CountingSocket, head: Buffer, deniedWith?: number): void {
+  onUpgrade(_request: IncomingMessage, socket: Duplex, head: Buffer, deniedWith?: number): void {
     if (deniedWith !== undefined) return this.#pair.countRequest(deniedWith, 0, 0);
-    this.#upgraded = {
-      socket,
-      startedMs: performance.now(),
-      bytesRead: (socket.bytesRead ?? 0) - head.length,
-      bytesWritten: socket.bytesWritten ?? 0,
-    };
+    this.#upgraded = new UpgradedBytes(socket, head.length);
   }
 
   onClosing(): void {
@@ -90,16 +76,12 @@ export class ConnectionRecord implements HandoverObserver, Listed<ConnectionReco
     return now - before;
   }
 
-  #countUpgraded({ socket, startedMs, bytesRead, bytesWritten }: Upgraded): void {
-    const inBytes = (socket.bytesRead ?? 0) - bytesRead;
-    const outBytes = (socket.bytesWritten ?? 0) - bytesWritten;
-    this.#pair.countRequest(101, inBytes, outBytes);
+  #countUpgraded({ startedMs, received, sent }: UpgradedBytes): void {
+    this.#pair.countRequest(101, received, sent);
     this.#pair.recordUpgraded((performance.now() - startedMs) / 1000);
   }
 }
 
 /** Server-sent events last as long as the client likes. */
 const isEventStream = (response: ServerResponse): boolean =>
-  (response as ServerResponse & { readonly _header: string | null })._header?.includes(
-    'text/event-stream',
-  ) === true;
+  answerHead(response).includes('text/event-stream');

@@ -8,7 +8,7 @@ import { ConnectionRecord } from './connection-record.js';
 import { KINDS, Layout } from './layout.js';
 import { type InterfaceStatsOptions, type ResolvedStatsOptions, resolveStatsOptions } from './options.js';
 import { PairTable } from './pair-table.js';
-import { type StatsSnapshot, takeSnapshot } from './snapshot.js';
+import { nextTurn, type PairFilter, type StatsSnapshot, takeSnapshot } from './snapshot.js';
 import { isIPv4, vipOf } from './vip.js';
 
 const TICK_MS = 1000;
@@ -54,10 +54,7 @@ export class InterfaceStats implements HandoverExtension {
   }
 
   /** All numbers, as plain data; long tables in several turns of the event loop. @param filter of the pairs */
-  async snapshot(filter?: {
-    sourceTags?: readonly string[];
-    vips?: readonly string[];
-  }): Promise<StatsSnapshot> {
+  async snapshot(filter?: PairFilter): Promise<StatsSnapshot> {
     await this.#foldOpen();
     return takeSnapshot(this, filter);
   }
@@ -118,7 +115,7 @@ export class InterfaceStats implements HandoverExtension {
     let done = 0;
     for (const record of [...this.#open]) {
       record.foldWireBytes();
-      if (++done % 1000 === 0) await new Promise(setImmediate);
+      if (++done % 1000 === 0) await nextTurn();
     }
   }
 }

@@ -1,6 +1,6 @@
 // The options of the stats, their bounds and defaults.
-import { RuntimeError } from '../errors.js';
 import { type InterfaceRule, SOURCE_TAG } from '../ingress/interface-rules.js';
+import { checkInteger, checkOption, MAX_TIMER_MS } from '../option-check.js';
 import type { Logger } from '../options.js';
 import { type Buckets, DEFAULT_BUCKETS } from './layout.js';
 
@@ -37,28 +37,19 @@ export interface ResolvedStatsOptions
 
 const MAX_PAIRS = 1_000_000;
 const MAX_BOUNDS = 64;
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** @throws `BKR_ERR_OPTION` */
 export function resolveStatsOptions(options: InterfaceStatsOptions): ResolvedStatsOptions {
   const { interfaces = [], defaultTag = 'direct', rescanIntervalMs = 60_000, vipPort = false } = options;
   const { maxPairs = 10_000, buckets = {}, logger, logtail } = options;
-  check(
+  checkOption(
     'defaultTag',
     SOURCE_TAG.test(defaultTag),
     '1 to 64 letters, digits, "_", ".", ":" or "-", a letter or digit first',
   );
-  check(
-    'rescanIntervalMs',
-    Number.isInteger(rescanIntervalMs) && rescanIntervalMs >= 0 && rescanIntervalMs <= MAX_TIMER_MS,
-    `an integer from 0 to ${MAX_TIMER_MS}`,
-  );
-  check('vipPort', typeof vipPort === 'boolean', 'true or false');
-  check(
-    'maxPairs',
-    Number.isInteger(maxPairs) && maxPairs >= 1 && maxPairs <= MAX_PAIRS,
-    `an integer from 1 to ${MAX_PAIRS}`,
-  );
+  checkInteger('rescanIntervalMs', rescanIntervalMs, 0, MAX_TIMER_MS);
+  checkOption('vipPort', typeof vipPort === 'boolean', 'true or false');
+  checkInteger('maxPairs', maxPairs, 1, MAX_PAIRS);
   return {
     interfaces,
     defaultTag,
@@ -73,21 +64,21 @@ export function resolveStatsOptions(options: InterfaceStatsOptions): ResolvedSta
 
 function resolveBuckets(given: Partial<Buckets>): Buckets {
   for (const name of Object.keys(given)) {
-    check(
+    checkOption(
       `buckets.${name}`,
       Object.hasOwn(DEFAULT_BUCKETS, name),
       `one of ${Object.keys(DEFAULT_BUCKETS).join(', ')}`,
     );
   }
   for (const [name, bounds] of Object.entries(given) as [string, readonly number[]][]) {
-    check(
+    checkOption(
       `buckets.${name}`,
       Array.isArray(bounds) && bounds.length >= 1 && bounds.length <= MAX_BOUNDS,
       `1 to ${MAX_BOUNDS} numbers`,
     );
     for (const [index, bound] of bounds.entries()) {
       const before = bounds[index - 1] ?? 0;
-      check(
+      checkOption(
         `buckets.${name}[${index}]`,
         Number.isFinite(bound) && (bound > before || (index === 0 && bound === 0)),
         index === 0 ? 'a number from 0' : `above the one before, ${before}`,
@@ -95,8 +86,4 @@ function resolveBuckets(given: Partial<Buckets>): Buckets {
     }
   }
   return { ...DEFAULT_BUCKETS, ...given };
-}
-
-function check(name: string, isRight: boolean, wanted: string): void {
-  if (!isRight) throw new RuntimeError('BKR_ERR_OPTION', name, wanted);
 }

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Registry } from 'prom-client';
 import { contentType, prometheusText } from './prometheus.js';
-import { nextTurn, type PairFilter, type StatsSnapshot } from './snapshot.js';
+import { nextTurn, PAIRS_A_TURN, type PairFilter, type StatsSnapshot } from './snapshot.js';
 import { leaveUncounted } from './uncounted.js';
 
 /** Where a scrape's numbers come from: one process, or several. */
@@ -21,8 +21,6 @@ type Format = 'prometheus' | 'openmetrics' | 'json';
 
 const FORMATS: readonly Format[] = ['prometheus', 'openmetrics', 'json'];
 const JSON_TYPE = 'application/json; charset=utf-8';
-/** Pairs that are turned into JSON at a time. */
-const PAIRS_A_TURN = 200;
 
 /**
  * A request listener for a route such as `/metrics`. `?source_tag=` and `?vip=`, each as often as wanted, choose pairs; the format is

@@ -70,7 +70,7 @@ export interface Counted {
 }
 
 /** A turn of the event loop has no more of them: about a millisecond. */
-const PAIRS_A_TURN = 200;
+export const PAIRS_A_TURN = 200;
 
 export async function takeSnapshot(counted: Counted, filter: PairFilter = {}): Promise<StatsSnapshot> {
   const { buckets } = counted.options;
@@ -156,10 +156,16 @@ export async function addSnapshots(snapshots: readonly StatsSnapshot[]): Promise
     timeMs: Math.max(...snapshots.map(({ timeMs }) => timeMs)),
     pairs: [...pairs.values()],
     handovers: [...handovers.values()],
-    handoverErrors: snapshots.map(({ handoverErrors }) => handoverErrors).reduce(addedRecords, {}),
-    ifindexMisses: sum(snapshots.map(({ ifindexMisses }) => ifindexMisses)),
-    pairsOverflow: sum(snapshots.map(({ pairsOverflow }) => pairsOverflow)),
-    logtailLines: snapshots.map(({ logtailLines }) => logtailLines).reduce(addedRecords, {}),
+    handoverErrors: snapshots
+      .map(({ handoverErrors }) => handoverErrors)
+      .reduce((sum, each) => added(sum, each)),
+    ifindexMisses: snapshots
+      .map(({ ifindexMisses }) => ifindexMisses)
+      .reduce((sum, each) => added(sum, each)),
+    pairsOverflow: snapshots
+      .map(({ pairsOverflow }) => pairsOverflow)
+      .reduce((sum, each) => added(sum, each)),
+    logtailLines: snapshots.map(({ logtailLines }) => logtailLines).reduce((sum, each) => added(sum, each)),
   };
 }
 
@@ -177,11 +183,3 @@ function added<Value>(first: Value, second: Value): Value {
   for (const name of Object.keys({ ...one, ...other })) result[name] = added(one[name], other[name]);
   return result as Value;
 }
-
-const addedRecords = (first: Readonly<Record<string, number>>, second: Readonly<Record<string, number>>) => {
-  const result: Record<string, number> = { ...first };
-  for (const [name, value] of Object.entries(second)) result[name] = (result[name] ?? 0) + value;
-  return result;
-};
-
-const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
