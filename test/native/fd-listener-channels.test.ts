@@ -1,6 +1,6 @@
 // Connections that a listener keeps for many messages: what one wake-up brings of them, their deadlines, their answers and their ends.
 import { constants } from 'node:os';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { loadNative } from '#native/index.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { until } from '../helpers/until.js';
@@ -16,14 +16,20 @@ const keeping = (parts: readonly Part[], listener: { keepConnection(connection: 
   for (const part of parts) if (part.bytes === 'keep') listener.keepConnection(part.connection);
 };
 
+/** A listener, and a sender whose connection it keeps. */
+async function openChannel(t: ExecutionContext) {
+  const listening = await openListener(t, {}, keeping);
+  listening.listener.start();
+  const sender = listening.connect();
+  sender.send('keep');
+  await until('it is kept', () => listening.listener.stats().channels === 1);
+  return { listening, sender };
+}
+
 test.serial(
   'what came on a channel is in one batch, in order, each descriptor with its message',
   async (t) => {
-    const listening = await openListener(t, {}, keeping);
-    listening.listener.start();
-    const sender = listening.connect();
-    sender.send('keep');
-    await until('it is kept', () => listening.listener.stats().channels === 1);
+    const { listening, sender } = await openChannel(t);
     t.like(listening.listener.stats(), { accepted: 1, pending: 0, channels: 1 });
     const passed = Array.from({ length: 5 }, () => pair(t)[0]);
     for (const [nth, fd] of passed.entries()) sender.send(`message ${nth}`, fd);
@@ -37,11 +43,7 @@ test.serial(
 );
 
 test.serial('a part ends with the bytes its descriptor came beside', async (t) => {
-  const listening = await openListener(t, {}, keeping);
-  listening.listener.start();
-  const sender = listening.connect();
-  sender.send('keep');
-  await until('it is kept', () => listening.listener.stats().channels === 1);
+  const { listening, sender } = await openChannel(t);
   const [one, two] = [pair(t)[0], pair(t)[0]];
   sender.send('first ', one);
   sender.send('and its rest ');
@@ -141,11 +143,7 @@ test.serial('what came in time counts on a channel, too', async (t) => {
 });
 
 test.serial('answers go out together, in order, and the channel stays', async (t) => {
-  const listening = await openListener(t, {}, keeping);
-  listening.listener.start();
-  const sender = listening.connect();
-  sender.send('keep');
-  await until('it is kept', () => listening.listener.stats().channels === 1);
+  const { listening, sender } = await openChannel(t);
   const { connection } = listening.parts[0]!;
   t.is(listening.listener.answer(connection, Buffer.from([1, 2, 3, 4]), 3), 0);
   t.deepEqual([sender.reply(), sender.reply(), sender.reply(), sender.reply()], [1, 2, 3, -1]);
@@ -166,11 +164,7 @@ test.serial('answers go out together, in order, and the channel stays', async (t
 test.serial(
   'after endReceiving what has come is reported, then the end; the sender cannot send',
   async (t) => {
-    const listening = await openListener(t, {}, keeping);
-    listening.listener.start();
-    const sender = listening.connect();
-    sender.send('keep');
-    await until('it is kept', () => listening.listener.stats().channels === 1);
+    const { listening, sender } = await openChannel(t);
     const { connection } = listening.parts[0]!;
     const [passed] = pair(t);
     sender.send('one', passed);
@@ -208,11 +202,7 @@ test.serial('kept connections make room among the pending ones, also for a drain
 });
 
 test.serial('detaching a channel gives it away', async (t) => {
-  const listening = await openListener(t, {}, keeping);
-  listening.listener.start();
-  const sender = listening.connect();
-  sender.send('keep');
-  await until('it is kept', () => listening.listener.stats().channels === 1);
+  const { listening, sender } = await openChannel(t);
   const fd = listening.listener.detachConnection(listening.parts[0]!.connection);
   t.like(listening.listener.stats(), { channels: 0, pending: 0 });
   sender.send('more');

@@ -1,5 +1,5 @@
 // nginx reloads and quits with channels in use: everybody gets one answer, and no worker stays for an idle channel.
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { KEPT, keeping } from '../helpers/channel-backend.js';
 import { channelNginx } from '../helpers/channel-nginx.js';
 import { CountingLoad, loadAnswer } from '../helpers/counting-load.js';
@@ -14,19 +14,25 @@ const withNginx = needs(test, ...nginxWithModule);
 
 const EPIPE = 32;
 
+/** nginx with channels and two workers, before a backend that answers whoever it is handed. `served()`: how many that were. */
+async function servingNginx(t: ExecutionContext) {
+  let served = 0;
+  const scene = await channelNginx(t, {
+    directives: 'fd_pass_keepalive 2;',
+    nginx: { workers: 2 },
+    behave: (message) => {
+      if (message.connection.answer(KEPT) !== 0) return message.drop();
+      served++;
+      message.serve(loadAnswer(message.target, 'backend'));
+    },
+  });
+  return { ...scene, served: () => served };
+}
+
 withNginx(
   'reload under load: every client gets its one answer, over channels, and the old workers leave',
   async (t) => {
-    let served = 0;
-    const { nginx, port, host, backend } = await channelNginx(t, {
-      directives: 'fd_pass_keepalive 2;',
-      nginx: { workers: 2 },
-      behave: (message) => {
-        if (message.connection.answer(KEPT) !== 0) return message.drop();
-        served++;
-        message.serve(loadAnswer(message.target, 'backend'));
-      },
-    });
+    const { nginx, port, host, backend, served } = await servingNginx(t);
     const load = new CountingLoad(port, host);
     const former = new Set<number>();
     for (let n = 0; n < 5; n++) {
@@ -38,7 +44,7 @@ withNginx(
     const sent = await load.stop();
     t.deepEqual([...load.problems.values()], []);
     t.is(load.answers.size, sent);
-    t.is(served, sent, 'nobody was handed over twice');
+    t.is(served(), sent, 'nobody was handed over twice');
     await until('the old workers are gone', () => nginx.workers().every((worker) => !former.has(worker)));
     t.true(
       backend.connections.length < sent / 5,
@@ -54,21 +60,12 @@ withNginx(
 );
 
 withNginx('quit under load: whoever was handed over is answered, once', async (t) => {
-  let served = 0;
-  const { nginx, port, host, backend } = await channelNginx(t, {
-    directives: 'fd_pass_keepalive 2;',
-    nginx: { workers: 2 },
-    behave: (message) => {
-      if (message.connection.answer(KEPT) !== 0) return message.drop();
-      served++;
-      message.serve(loadAnswer(message.target, 'backend'));
-    },
-  });
+  const { nginx, port, host, backend, served } = await servingNginx(t);
   const load = new CountingLoad(port, host);
   await load.answered(300);
   await nginx.quit();
   const sent = await load.stop();
-  t.is(load.answers.size, served);
+  t.is(load.answers.size, served());
   t.is(load.answers.size + load.problems.size, sent);
   // nginx closes its listening socket with those it has not accepted yet.
   t.deepEqual(
