@@ -182,8 +182,12 @@ for (const [way, serve] of Object.entries(waysToServe)) {
     const { clients } = demo.app.websocketServer;
     t.is(clients.size, 2);
     const text = 'x'.repeat(4_000);
-    await until('it is dropped', () => {
+    let sent = 0;
+    await until('it is dropped', async () => {
       for (let count = 0; count < 100; count += 1) talker.socket.send(text);
+      sent += 100;
+      // Never ahead of the server: on a slow machine what waits there would grow faster than it is read.
+      await until('the talker has heard itself', () => talker.heard.length === sent);
       return clients.size === 1;
     });
     t.is(talker.socket.readyState, WebSocket.OPEN);
