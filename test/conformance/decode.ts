@@ -2,8 +2,9 @@
 // fuzzing; expectations belong to the tests.
 
 import { WireError } from '#scgi/errors.js';
+import type { HandoverKind } from '#scgi/handover.js';
 import { type WireLimits, wireLimits } from '#scgi/limits.js';
-import { decodeWholeMessage, type Message, MessageDecoder } from '#scgi/message.js';
+import { decodeWholeMessage, kindOf, type Message, MessageDecoder } from '#scgi/message.js';
 
 /** What became of the bytes; equal values mean equal behaviour, however the bytes were cut. */
 export type Outcome =
@@ -12,10 +13,23 @@ export type Outcome =
   | {
       kind: 'message';
       facts: Pick<Message, 'dialect' | 'version' | 'ktls' | 'contentLength' | 'keepAlive'>;
+      way: Way;
       headers: [name: string, value: string][];
       earlyBytes: string;
       rest: string;
     };
+
+/** How it came. */
+export interface Way {
+  kind: HandoverKind;
+  /** 0 if it was not passed on. */
+  hops: number;
+  /** By a router's word. */
+  firstVersion?: 0 | 1;
+  /** pid, uid and gid. */
+  firstSender?: string;
+  relayLength?: number;
+}
 
 /** An outcome and the number of bytes the decoder had been given when it was certain. */
 export interface Decoded {
@@ -41,14 +55,27 @@ export function decodeChunks(chunks: readonly Buffer[], limits?: WireLimits): De
 }
 
 function outcomeOf(message: Message, behind: readonly Buffer[]): Outcome {
-  const { dialect, version, ktls, contentLength, keepAlive, headers, earlyBytes, rest } = message;
+  const { dialect, version, ktls, contentLength, keepAlive } = message;
+  const { headers, earlyBytes, rest } = message;
   return {
     kind: 'message',
     facts: { dialect, version, ktls, contentLength, keepAlive },
+    way: wayOf(message),
     headers: [...headers.entries()],
     earlyBytes: earlyBytes.toString('latin1'),
     rest: Buffer.concat([rest, ...behind]).toString('latin1'),
   };
+}
+
+function wayOf(message: Message): Way {
+  const { via, relayLength } = message;
+  const way: Way = { kind: kindOf(message), hops: via?.hops ?? 0 };
+  if (via !== undefined) {
+    way.firstVersion = via.version;
+    way.firstSender = `${via.sender.pid} ${via.sender.uid} ${via.sender.gid}`;
+  }
+  if (relayLength !== undefined) way.relayLength = relayLength;
+  return way;
 }
 
 /**

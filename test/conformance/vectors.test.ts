@@ -30,6 +30,7 @@ function isMessage(
   const values = new Map<string, string[]>();
   for (const [name, value] of message.headers) values.set(name, [...(values.get(name) ?? []), value]);
   const expected = new Map<string, string[]>();
+  const facts = { ...message.facts, ...message.way };
   let [earlyBytes, rest] = ['', ''];
   for (const [key, value] of result) {
     if (key === 'get') {
@@ -38,7 +39,7 @@ function isMessage(
     } else if (key === 'early') earlyBytes = text(value);
     else if (key === 'rest') rest = text(value);
     else if (key === 'headers') t.is(message.headers.length, Number(value));
-    else if (key in message.facts) t.is(String(message.facts[key as keyof typeof message.facts]), value, key);
+    else if (key in facts) t.is(String(facts[key as keyof typeof facts]), value, key);
     else t.fail(`unknown line in a result: ${key}`);
   }
   for (const [name, wanted] of expected) t.deepEqual(values.get(name), wanted, name);
@@ -46,7 +47,7 @@ function isMessage(
   t.is(message.rest, rest);
 }
 
-for (const fileName of ['netstring.md', 'scgi-headers.md', 'message.md']) {
+for (const fileName of ['netstring.md', 'scgi-headers.md', 'message.md', 'passed-on.md']) {
   for (const { title, input, limits: partial, result } of readVectors(fileName)) {
     test(`${fileName}: ${title}`, (t) => {
       const limits = wireLimits(partial);

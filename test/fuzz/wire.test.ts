@@ -1,49 +1,16 @@
-// The wire codecs against inputs nobody thought of. Each property runs for a time box; the seed is printed, and
-// FUZZ_SEED=<seed> repeats it. FUZZ_MS sets the time box of one property.
+// The wire codecs against inputs nobody thought of.
 
 import { readdirSync, readFileSync } from 'node:fs';
-import test, { type ExecutionContext } from 'ava';
+import test from 'ava';
 import fc from 'fast-check';
 import { WireError } from '#scgi/errors.js';
 import { wireLimits } from '#scgi/limits.js';
 import { encodeMessage, MessageDecoder } from '#scgi/message.js';
 import { encodeNetstring } from '#scgi/netstring.js';
-import { encodeScgiHeaders, SINGLETON_NAMES } from '#scgi/scgi-headers.js';
-import { decodeChunks, decodeWhole, type Outcome, singleBytes } from '../conformance/decode.js';
+import { encodeScgiHeaders } from '#scgi/scgi-headers.js';
+import type { Outcome, Way } from '../conformance/decode.js';
 import { CONFORMANCE_FOLDER } from '../conformance/vectors.js';
-
-const timeBoxMs = Number(process.env.FUZZ_MS ?? 3000);
-/** A case of some 100 KiB takes milliseconds; the bound only tells linear from quadratic on a busy machine. */
-const MAX_CASE_MS = 2000;
-
-function holds<T extends unknown[]>(t: ExecutionContext, property: fc.IProperty<T>): void {
-  const seed = Number(process.env.FUZZ_SEED ?? Math.trunc(Math.random() * 2 ** 31));
-  const details = fc.check(property, { seed, numRuns: 1_000_000, interruptAfterTimeLimit: timeBoxMs });
-  t.log(`seed ${seed}, ${details.numRuns} runs`);
-  t.false(details.failed, fc.defaultReportMessage(details));
-  t.true(details.numRuns > 0, 'the time box was too small for one run');
-}
-
-const latin1 = (alphabet: fc.Arbitrary<number>, minLength: number, maxLength: number): fc.Arbitrary<string> =>
-  fc.array(alphabet, { minLength, maxLength }).map((codes) => String.fromCharCode(...codes));
-const notNul = fc.integer({ min: 1, max: 255 });
-
-const headerName = fc
-  .oneof(
-    fc.constantFrom('HTTP_COOKIE', 'HTTP_X_FORWARDED_FOR', '__proto__', 'constructor', 'a', ''),
-    latin1(notNul, 1, 20),
-  )
-  .filter((name) => name !== '' && !SINGLETON_NAMES.has(name));
-const header = fc.tuple(headerName, latin1(notNul, 0, 40));
-const bytesUpTo = (maxLength: number): fc.Arbitrary<Buffer> =>
-  fc.uint8Array({ maxLength }).map((array) => Buffer.from(array));
-
-/** Cuts at any places, also twice at one place: then a chunk is empty. */
-function cut(bytes: Buffer, places: readonly number[]): Buffer[] {
-  const ends = places.map((place) => place % (bytes.length + 1)).sort((a, b) => a - b);
-  return [...ends, bytes.length].map((end, at) => bytes.subarray(ends[at - 1] ?? 0, end));
-}
-const places = fc.array(fc.nat(100_000), { maxLength: 8 });
+import { bytesUpTo, decodeEveryWay, header, holds, places } from './wire-inputs.js';
 
 const captures = readdirSync(new URL('captures/', CONFORMANCE_FOLDER)).map((name) =>
   readFileSync(new URL(`captures/${name}`, CONFORMANCE_FOLDER)),
@@ -64,6 +31,9 @@ const mutation = fc.record({
         'SCGI\0',
         'KTLS_RX\x000\0',
         'FD_PASS_KEEPALIVE\x001\0',
+        'FD_PASS_VERSION\x001\0',
+        'FD_PASS_VIA\x001\0FD_PASS_VIA_PID\x001\0FD_PASS_VIA_UID\x001\0FD_PASS_VIA_GID\x001\0',
+        'FD_PASS_RELAY\x009\0',
         '0',
         'HTTP_HOST\0a\0',
         '9',
@@ -85,30 +55,36 @@ function mutate(bytes: Buffer, mutations: readonly Mutation[]): Buffer {
   }, bytes);
 }
 
-/** Decodes whole, cut and byte by byte; throws if these differ or if one takes longer than linear work can. */
-function decodeEveryWay(bytes: Buffer, at: readonly number[], limits = wireLimits()): Outcome {
-  const start = performance.now();
-  const { outcome } = decodeChunks([bytes], limits);
-  const whole = decodeWhole(bytes, limits);
-  if (JSON.stringify(whole) !== JSON.stringify(outcome)) {
-    throw new Error(`in one piece: ${JSON.stringify(whole)}, by the decoder: ${JSON.stringify(outcome)}`);
-  }
-  for (const chunks of [cut(bytes, at), singleBytes(bytes)]) {
-    const other = decodeChunks(chunks, limits).outcome;
-    if (JSON.stringify(other) !== JSON.stringify(outcome)) {
-      throw new Error(`cut: ${JSON.stringify(other)}, whole: ${JSON.stringify(outcome)}`);
-    }
-  }
-  const tookMs = performance.now() - start;
-  if (tookMs > MAX_CASE_MS) throw new Error(`${bytes.length} bytes took ${tookMs} ms`);
-  return outcome;
-}
-
 /** What a decoded message says about its netstring must be what the bytes say. */
 function isFaithful(bytes: Buffer, outcome: Outcome): boolean {
   if (outcome.kind !== 'message') return true;
   const behind = Buffer.from(outcome.earlyBytes + outcome.rest, 'latin1');
   return Buffer.concat([encodeNetstring(encodeScgiHeaders(outcome.headers)), behind]).equals(bytes);
+}
+
+const id = fc.nat(2 ** 31 - 1);
+const way = fc
+  .record({
+    hops: fc.integer({ min: 1, max: 99 }),
+    firstVersion: fc.constantFrom(0 as const, 1 as const),
+    firstSender: fc.tuple(id, id, id).map((ids) => ids.join(' ')),
+    relayLength: fc.option(fc.maxSafeNat(), { nil: undefined }),
+  })
+  .map(({ relayLength, ...rest }): PassedOn => (relayLength === undefined ? rest : { ...rest, relayLength }));
+type PassedOn = Omit<Way, 'kind'> & { firstSender: string };
+
+/** As a router writes them. */
+function routerHeaders({ hops, firstVersion, firstSender, relayLength }: PassedOn): [string, string][] {
+  const [pid = '', uid = '', gid = ''] = firstSender.split(' ');
+  const headers: [string, string][] = [
+    ['FD_PASS_VIA', String(hops)],
+    ['FD_PASS_VIA_PID', pid],
+    ['FD_PASS_VIA_UID', uid],
+    ['FD_PASS_VIA_GID', gid],
+  ];
+  if (firstVersion === 0) headers.push(['FD_PASS_VIA_VERSION', '0']);
+  if (relayLength !== undefined) headers.push(['FD_PASS_RELAY', String(relayLength)]);
+  return headers;
 }
 
 test('what is encoded comes out again, however it is cut', (t) => {
@@ -118,25 +94,31 @@ test('what is encoded comes out again, however it is cut', (t) => {
     fc.constantFrom(undefined, '1' as const),
     fc.constantFrom(undefined, '0' as const, '1' as const),
     fc.constantFrom(undefined, '0' as const, '1' as const),
+    fc.option(way, { nil: undefined }),
     bytesUpTo(200),
     bytesUpTo(50),
     places,
-    (headers, dialect, version, ktls, keepAlive, body, behind, at) => {
-      const all: [string, string][] = [...headers];
+    (headers, dialect, version, ktls, keepAlive, via, body, behind, at) => {
+      const all: [string, string][] = [...headers, ...(via === undefined ? [] : routerHeaders(via))];
       if (version !== undefined) all.unshift(['FD_PASS_VERSION', version]);
       if (ktls !== undefined) all.push(['KTLS_RX', ktls]);
       if (keepAlive !== undefined) all.push(['FD_PASS_KEEPALIVE', keepAlive]);
       const bytes = Buffer.concat([encodeMessage({ headers: all, earlyBytes: body, dialect }), behind]);
       const plain = dialect === 'plain';
+      const isRead = !plain && version === '1' && via !== undefined;
+      const isRelay = isRead && via.relayLength !== undefined;
+      const hasKtls = !plain && !isRelay && ktls !== undefined;
+      const kind = plain || isRelay ? 'relay' : ktls === '0' ? 'partial' : 'full';
       const expected: Outcome = {
         kind: 'message',
         facts: {
           dialect,
           version: plain || version === undefined ? 0 : 1,
-          ktls: plain || ktls === undefined ? 'none' : ktls === '1' ? 'full' : 'partial',
+          ktls: !hasKtls ? 'none' : ktls === '1' ? 'full' : 'partial',
           contentLength: body.length,
-          keepAlive: !plain && version === '1' && ktls !== '0' && keepAlive === '1',
+          keepAlive: kind === 'full' && version === '1' && keepAlive === '1',
         },
+        way: isRead ? { kind, ...via } : { kind, hops: 0 },
         headers: [['CONTENT_LENGTH', String(body.length)], ['SCGI', plain ? '1' : '1+fd_pass'], ...all],
         earlyBytes: plain ? '' : body.toString('latin1'),
         rest: (plain ? Buffer.concat([body, behind]) : behind).toString('latin1'),
@@ -184,6 +166,11 @@ test('payloads put together from the names and values of the protocol break noth
     'SCGI',
     'KTLS_RX',
     'FD_PASS_VERSION',
+    'FD_PASS_VIA',
+    'FD_PASS_VIA_PID',
+    'FD_PASS_VIA_UID',
+    'FD_PASS_VIA_GID',
+    'FD_PASS_RELAY',
     'HTTP_HOST',
     'A',
     '',

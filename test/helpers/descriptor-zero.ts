@@ -5,6 +5,7 @@ import { createServer } from '@fdpass/backend-runtime';
 import { Sender } from '@fdpass/scgi-fdpass';
 import { loadNative } from '#native/index.js';
 import { ClientSource } from './client-source.js';
+import { VIA } from './passed-on.js';
 import { until } from './until.js';
 import { GET, versionOne, versionZero, WireSender } from './wire-sender.js';
 
@@ -94,6 +95,59 @@ await role('relay: the UNIX connection', encodeMessage({ dialect: 'plain', heade
   native.closeFd(copy);
   const answer = await accepted.client.readToEnd();
   report.sent = { answer: /200/.exec(answer)?.[0] ?? '', wasZero: taken };
+}
+
+/** Reads what came for a client of a relay, up to the end; takes the descriptor. */
+async function readToEnd(fd: number): Promise<string> {
+  const bytes = Buffer.alloc(4096);
+  let answer = '';
+  await until('the answer ends', () => {
+    const count = native.read(fd, bytes);
+    if (count > 0) answer += bytes.toString('latin1', 0, count);
+    return count === 0;
+  });
+  native.closeFd(fd);
+  return answer;
+}
+
+const passedOn = {
+  partial: versionOne({ headers: [...VIA, ...partial] }),
+  relay: versionOne({ headers: [...VIA, ['FD_PASS_RELAY', '0'], ...GET] }),
+};
+for (const kind of ['partial', 'relay'] as const) {
+  occupy();
+  const { fd, client } = await source.next();
+  const [connection, senders] = native.socketpair();
+  received = '';
+  const router = new WireSender(path);
+  await until('it is accepted', () => server.stats().pending === 1);
+  free();
+  await router.send(passedOn[kind], ...(kind === 'partial' ? [fd, connection] : [connection]));
+  for (const each of [fd, connection]) native.closeFd(each);
+  const answer = await (kind === 'partial' ? client.readToEnd() : readToEnd(senders));
+  if (kind === 'partial') native.closeFd(senders);
+  else await client.close();
+  router.close();
+  await until('0 is free again', () => zero() === '');
+  report[`${kind}, passed on`] = {
+    answer: /200/.exec(answer)?.[0] ?? '',
+    wasZero: received.startsWith('socket:'),
+  };
+}
+
+{
+  occupy();
+  const { fd, client } = await source.next();
+  const [connection, senders] = native.socketpair();
+  free();
+  const copy = native.dupFd(connection);
+  if (copy !== 0) throw new Error('0 was not the lowest free number');
+  const headers = [...VIA, ...partial];
+  const { taken } = await new Sender({ path }).send({ headers, fd, connectionFd: 0 });
+  for (const each of [fd, connection, copy]) native.closeFd(each);
+  const answer = await client.readToEnd();
+  native.closeFd(senders);
+  report['sent: the second descriptor'] = { answer: /200/.exec(answer)?.[0] ?? '', wasZero: taken };
 }
 
 {

@@ -2,12 +2,10 @@
 // code of the refusal, or '' if the connection was closed without a word.
 import type { HandedClient, HandOverOptions } from './hand-over.js';
 import { handOver } from './hand-over.js';
+import { runAs } from './run-as.js';
 
 const [path = '', uid = '', gid = ''] = process.argv.slice(2);
-// Groups first: afterwards there is no right to change them.
-if (gid !== '') process.setgroups?.([Number(gid)]);
-if (gid !== '') process.setgid?.(Number(gid));
-if (uid !== '') process.setuid?.(Number(uid));
+if (uid !== '') runAs(Number(uid), Number(gid));
 
 const ways: HandOverOptions[] = [
   { kind: 'full', version: 1 },

@@ -24,7 +24,8 @@ export function scgiHeaders(
 export function standIn(entries: Entries, options: StandIn = {}): Handover {
   const { kind = 'full', version = kind === 'relay' ? 0 : 1, earlyBytes = Buffer.alloc(0) } = options;
   const sender = { pid: 4711, uid: 33, gid: 33 };
-  return { kind, version, headers: scgiHeaders(entries, options), sender, earlyBytes } as unknown as Handover;
+  const facts = { kind, version, headers: scgiHeaders(entries, options), sender, hops: 0, earlyBytes };
+  return (kind === 'relay' ? { ...facts, contentLength: earlyBytes.length } : facts) as unknown as Handover;
 }
 
 /** The least a request needs, and what is given. */

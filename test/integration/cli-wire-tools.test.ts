@@ -15,6 +15,7 @@ import test, { type ExecutionContext } from 'ava';
 import { CONFORMANCE_FOLDER } from '../conformance/vectors.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { assertOneSentence, FdpassCommand, temporaryFolder } from '../helpers/fdpass-command.js';
+import { VIA } from '../helpers/passed-on.js';
 
 guardDescriptors(test);
 
@@ -48,6 +49,13 @@ test.serial('decode --json has the same for every capture', async (t) => {
     }),
   );
   t.is(shown[files.indexOf('many-headers.scgi')], 102);
+});
+
+test.serial('decode tells a relay that was passed on from a client', async (t) => {
+  const headers = [...VIA, ['FD_PASS_RELAY', '10'] as const, ['KTLS_RX', '0'] as const];
+  const file = messageFile(t, { headers: [['FD_PASS_VERSION', '1'], ...headers] });
+  const { stdout } = await FdpassCommand.run(t, ['decode', file]);
+  t.regex(stdout, /^# dialect: fd_pass\n# version: 1\n# kind: relay\n# ktls: none\n/);
 });
 
 test.serial('decode leaves nothing of a client to the terminal', async (t) => {

@@ -8,6 +8,7 @@ import { CommandedProcess } from '../helpers/commanded-process.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { type HandOverOptions, handOver } from '../helpers/hand-over.js';
 import { RawClient } from '../helpers/raw-client.js';
+import { routeTo } from '../helpers/router.js';
 import { temporaryFolder } from '../helpers/serve.js';
 
 guardDescriptors(test);
@@ -53,6 +54,24 @@ for (const [title, options] of Object.entries(crowds)) {
     t.deepEqual(stats.codes, []);
   });
 }
+
+test.serial(
+  '300 clients at once that a router passes on, two descriptors for some: all are answered',
+  async (t) => {
+    const { crowded, path } = await start(t, 100);
+    const router = await routeTo(t, path);
+    const clients = Array.from({ length: 300 }, async (_, nth) => {
+      const kind = (['full', 'partial', 'relay'] as const)[nth % 3] ?? 'full';
+      return (await handOver(router.path, { kind, version: (nth % 2) as 0 | 1 })).readToEnd();
+    });
+    t.deepEqual(new Set((await Promise.all(clients)).map(status)), new Set(['200']));
+    let stats = await crowded.ask<Stats>('stats');
+    while (stats.connections > 0) stats = await crowded.ask<Stats>('stats');
+    t.like(stats, { full: 100, partial: 100, relay: 100, codes: [] });
+    t.true(stats.descriptorPauses > 0);
+    t.true(router.outcomes.every(({ taken }) => taken));
+  },
+);
 
 test.serial(
   '200 clients of a front door that each fetch a file: all are answered, none is reset',

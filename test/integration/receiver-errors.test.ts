@@ -6,6 +6,7 @@ import { loadNative } from '#native/index.js';
 import { acceptedFd } from '../helpers/client-source.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { openReceiver } from '../helpers/open-receiver.js';
+import { message as passedOn } from '../helpers/passed-on.js';
 import { GET, versionOne, versionZero, type WireSender } from '../helpers/wire-sender.js';
 
 const native = loadNative();
@@ -91,6 +92,24 @@ const cases: Record<string, Case> = {
   'KTLS_RX that is no bit': {
     code: 'SCGI_ERR_KTLS_RX',
     send: (sender, fd) => sender.send(encoded([['KTLS_RX', 'on']]), fd),
+  },
+  'a router that counts from zero': {
+    code: 'SCGI_ERR_VIA',
+    send: (sender, fd) => sender.send(versionOne({ headers: [['FD_PASS_VIA', '0'], ...GET] }), fd),
+  },
+  'a relay with a descriptor, from no router': {
+    code: 'SCGI_ERR_RELAY',
+    send: (sender, fd) => sender.send(versionOne({ headers: [['FD_PASS_RELAY', '0'], ...GET] }), fd),
+  },
+  'a partial handover that was passed on, without its UNIX connection': {
+    code: 'FDPASS_ERR_NO_CONNECTION',
+    send: (sender, fd) => sender.send(passedOn('partial'), fd),
+    answer: '\x15',
+  },
+  'a relay that was passed on, with a client for its UNIX connection': {
+    code: 'FDPASS_ERR_CONNECTION_TYPE',
+    send: (sender, fd) => sender.send(passedOn('relay'), fd),
+    answer: '\x15',
   },
   'more early bytes than allowed': {
     code: 'SCGI_ERR_EARLY_BYTES_TOO_LARGE',

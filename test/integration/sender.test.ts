@@ -1,5 +1,6 @@
 // The sender against backends of every sort: what becomes of the client is always the outcome, never a guess.
 import { once } from 'node:events';
+import { inspect } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { closeHandover, Receiver, type RefusalCode, Sender, type SendOutcome } from '@fdpass/scgi-fdpass';
 import test, { type ExecutionContext } from 'ava';
@@ -304,6 +305,26 @@ test('destroy() ends what is under way, except what was acknowledged already', a
   await check();
 });
 
+test('a signal ends one send, except if it was acknowledged already; after it nothing is sent', async (t) => {
+  const silent = new Silent(t);
+  const { fd, check } = await untouchedClient(t);
+  const sender = new Sender({ path: silent.path, timeoutMs: 60_000 });
+  const [first, second] = [new AbortController(), new AbortController()];
+  const refused = sender.send({ headers: GET, fd }, first.signal);
+  const refusedConnection = await silent.accept();
+  const taken = sender.send({ headers: GET, fd }, second.signal);
+  const takenConnection = await silent.accept();
+  native.write(takenConnection, Buffer.of(6));
+  first.abort();
+  second.abort();
+  assertRefused(t, await refused, 'FDPASS_ERR_REFUSED');
+  t.true((await taken).taken);
+  t.throws(() => native.write(refusedConnection, Buffer.of(6)), { code: 'EPIPE' });
+  assertRefused(t, await sender.send({ headers: GET, fd }, first.signal), 'FDPASS_ERR_REFUSED');
+  t.is(native.accept(silent.fd), -1);
+  await check();
+});
+
 test('headers that cannot be encoded are the caller’s mistake: nothing is sent', async (t) => {
   const silent = new Silent(t);
   const fd = await acceptedFd(t);
@@ -315,3 +336,12 @@ test('headers that cannot be encoded are the caller’s mistake: nothing is sent
   await t.throwsAsync(sender.send({ headers: [['A', 'b\0c']], fd }), { code: 'SCGI_ERR_ENCODE_VALUE' });
   t.is(native.accept(silent.fd), -1);
 });
+
+for (const timeoutMs of [0, -1, 1.5, Number.NaN, 2 ** 31, '5', null]) {
+  test(`a sender cannot wait for ${inspect(timeoutMs)} milliseconds`, (t) => {
+    t.throws(() => new Sender({ path: '/x', timeoutMs } as never), {
+      code: 'SCGI_ERR_LIMIT_OPTION',
+      message: 'The option timeoutMs must be an integer from 1 to 2147483647',
+    });
+  });
+}

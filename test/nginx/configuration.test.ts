@@ -187,6 +187,8 @@ const wrong: readonly Wrong[] = [
     'FD_PASS_VIA_PID',
     'FD_PASS_VIA_UID',
     'FD_PASS_VIA_GID',
+    'FD_PASS_VIA_VERSION',
+    'FD_PASS_RELAY',
     'HTTPS',
     'KTLS_RX',
     'SERVER_PROTOCOL',

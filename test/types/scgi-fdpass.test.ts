@@ -8,7 +8,9 @@ import {
   type ListenAddress,
   type Message,
   MessageDecoder,
+  type OutgoingHandover,
   PassedFd,
+  passOn,
   Receiver,
   type ReceiverOptions,
   type RefusalCode,
@@ -59,7 +61,9 @@ test('the kind of a handover says which descriptors it has', (t) => {
     }
     expectTypeOf(handover.headers).toEqualTypeOf<ScgiHeaders>();
     expectTypeOf(handover.version).toEqualTypeOf<0 | 1>();
+    expectTypeOf(handover.hops).toBeNumber();
     expectTypeOf(closeHandover).toBeCallableWith(handover);
+    expectTypeOf(passOn(handover)).toEqualTypeOf<OutgoingHandover>();
     // @ts-expect-error: facts do not change
     handover.version = 1;
   });

@@ -54,6 +54,8 @@ static ngx_str_t  ngx_http_fd_pass_reserved[] = {
     ngx_string("FD_PASS_VIA_PID"),
     ngx_string("FD_PASS_VIA_UID"),
     ngx_string("FD_PASS_VIA_GID"),
+    ngx_string("FD_PASS_VIA_VERSION"),
+    ngx_string("FD_PASS_RELAY"),
     ngx_string("HTTPS"),
     ngx_string("KTLS_RX"),
     ngx_string("SERVER_PROTOCOL"),

@@ -45,8 +45,10 @@ export interface ConnectionInfo {
   readonly ingress: IngressInterface | undefined;
   /** Undefined for plain connections. */
   readonly tls: TlsFacts | undefined;
-  /** The process that handed over, as of connect (SO_PEERCRED). */
+  /** The process that handed over, as of connect (SO_PEERCRED); behind one of `trustedRouters` the first one, by that router's word. */
   readonly sender: { readonly pid: number; readonly uid: number; readonly gid: number };
+  /** Routers the connection was passed on by; 0 if it came from its web server directly. */
+  readonly hops: number;
   /** What the sender added beyond the request and the protocol: `fd_pass_param`, `scgi_param`. Null prototype. */
   readonly variables: Readonly<Record<string, string>>;
   /** Bytes the sender had read past the first request's head. */
@@ -63,6 +65,12 @@ const PROTOCOL_HEADERS = new Set([
   'DOCUMENT_URI',
   'FD_PASS_VERSION',
   'FD_PASS_KEEPALIVE',
+  'FD_PASS_RELAY',
+  'FD_PASS_VIA',
+  'FD_PASS_VIA_GID',
+  'FD_PASS_VIA_PID',
+  'FD_PASS_VIA_UID',
+  'FD_PASS_VIA_VERSION',
   'GATEWAY_INTERFACE',
   'HTTPS',
   'KTLS_RX',
@@ -148,6 +156,10 @@ export class ConnectionFacts {
     return this.#handover.sender;
   }
 
+  get hops(): number {
+    return this.#handover.hops;
+  }
+
   get earlyBytes(): number {
     return this.#handover.earlyBytes.length;
   }
@@ -223,6 +235,7 @@ export class ConnectionFacts {
       ingress: this.ingress,
       tls: this.tls,
       sender: this.sender,
+      hops: this.hops,
       variables: this.variables,
       earlyBytes: this.earlyBytes,
       requestNumber,
@@ -270,7 +283,7 @@ export function addressFrom(
 const FACTS = Symbol('connectionFacts');
 type KnownSocket = Socket & { [FACTS]?: ConnectionFacts };
 const REQUEST_NUMBER = Symbol('requestNumber');
-type NumberedRequest = IncomingMessage & { [REQUEST_NUMBER]?: number };
+type NumberedRequest = (IncomingMessage | Socket) & { [REQUEST_NUMBER]?: number };
 
 /** @internal Makes {@link connectionInfo} know a socket. */
 export function registerSocket(socket: Socket, facts: ConnectionFacts): void {
@@ -288,15 +301,16 @@ export function registerRequest(request: IncomingMessage, facts: ConnectionFacts
 export const requestNumberOf = (request: IncomingMessage): number =>
   (request as NumberedRequest)[REQUEST_NUMBER] ?? 0;
 
+/** @internal The facts themselves; undefined for what did not come by handover. */
+export const factsOf = (of: IncomingMessage | Socket): ConnectionFacts | undefined =>
+  (('httpVersion' in of ? of.socket : of) as KnownSocket)[FACTS];
+
 /**
  * The facts of the connection a request came by, or of a socket itself (then `requestNumber` is the latest request's).
  * @throws `BKR_ERR_NO_CONNECTION_INFO` for a request that did not come by handover
  */
 export function connectionInfo(of: IncomingMessage | Socket): ConnectionInfo {
-  const isRequest = 'httpVersion' in of;
-  const facts = ((isRequest ? of.socket : of) as KnownSocket)[FACTS];
+  const facts = factsOf(of);
   if (facts === undefined) throw new RuntimeError('BKR_ERR_NO_CONNECTION_INFO');
-  return facts.snapshot(
-    (isRequest ? (of as NumberedRequest)[REQUEST_NUMBER] : undefined) ?? facts.requestNumber,
-  );
+  return facts.snapshot((of as NumberedRequest)[REQUEST_NUMBER] ?? facts.requestNumber);
 }

@@ -28,6 +28,7 @@ export interface HandoverOptions
     | 'maxChannels'
     | 'minFreeDescriptors'
     | 'allowedPeers'
+    | 'trustedRouters'
   > {
   /**
    * A scope keeps connections open for later requests. Without one every answer says `Connection: close`. (A boolean is

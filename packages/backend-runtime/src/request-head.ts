@@ -1,6 +1,6 @@
 // From SCGI headers to the HTTP/1.1 request head that http.Server parses. Pure. Judges what must not reach a parser; what
 // a header means is the parser's and the application's business.
-import type { Handover, ScgiHeaders } from '@fdpass/scgi-fdpass';
+import type { FullHandover, PartialHandover, RelayHandover, ScgiHeaders } from '@fdpass/scgi-fdpass';
 import { RuntimeError } from './errors.js';
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
@@ -42,15 +42,20 @@ const MAX_KNOWN_NAMES = 1024;
 const MAX_KNOWN_NAME_LENGTH = 64;
 const fieldNames = new Map<string, string>();
 
+/** What the head is made from. */
+type HeadSource =
+  | Pick<FullHandover | PartialHandover, 'kind' | 'headers' | 'version'>
+  | Pick<RelayHandover, 'kind' | 'headers' | 'contentLength'>;
+
 /**
  * The request head of a handover, in latin1 (bytes 1:1), ending in an empty line.
  * @throws `BKR_ERR_REQUEST_HEAD` (to be answered 400), `BKR_ERR_HTTP_VERSION` (505), `BKR_ERR_RELAYED_UPGRADE` (426)
  */
-export function requestHead(handover: Pick<Handover, 'kind' | 'headers' | 'version'>): string {
-  return handover.kind === 'relay' ? relayedHead(handover.headers) : passedHead(handover);
+export function requestHead(handover: HeadSource): string {
+  return handover.kind === 'relay' ? relayedHead(handover) : passedHead(handover);
 }
 
-function passedHead({ headers, version }: Pick<Handover, 'headers' | 'version'>): string {
+function passedHead({ headers, version }: Pick<FullHandover, 'headers' | 'version'>): string {
   // The public module passes HTTP/1.1 only, and does not say so.
   const protocol = version === 1 ? (headers.get('SERVER_PROTOCOL') ?? 'HTTP/1.1') : 'HTTP/1.1';
   if (protocol !== 'HTTP/1.1' && protocol !== 'HTTP/1.0') throw new RuntimeError('BKR_ERR_HTTP_VERSION');
@@ -60,15 +65,14 @@ function passedHead({ headers, version }: Pick<Handover, 'headers' | 'version'>)
   return `${requestLine(headers, protocol)}${fieldLines(headers, NEVER_PASSED)}\r\n`;
 }
 
-function relayedHead(headers: ScgiHeaders): string {
+function relayedHead({ headers, contentLength }: Pick<RelayHandover, 'headers' | 'contentLength'>): string {
   // Other upgrades (h2c) are offers a server may pass over.
   if (headers.get('HTTP_UPGRADE')?.toLowerCase() === 'websocket')
     throw new RuntimeError('BKR_ERR_RELAYED_UPGRADE');
   // Without Host it can only have been HTTP/1.0; as 1.1 the parser would refuse it.
   const protocol = headers.has('HTTP_HOST') ? 'HTTP/1.1' : 'HTTP/1.0';
-  const contentLength = headers.get('CONTENT_LENGTH') ?? '0';
   let framing = '';
-  if (contentLength !== '0' || EXPECTS_BODY.has(headers.get('REQUEST_METHOD') ?? '')) {
+  if (contentLength !== 0 || EXPECTS_BODY.has(headers.get('REQUEST_METHOD') ?? '')) {
     framing += `Content-Length: ${contentLength}\r\n`;
   }
   const contentType = headers.get('CONTENT_TYPE') ?? headers.get('HTTP_CONTENT_TYPE') ?? '';

@@ -77,6 +77,16 @@ export const ERRORS = {
     message: () =>
       'FD_PASS_VERSION is not "1": the sender speaks a version of the protocol this receiver does not know',
   },
+  SCGI_ERR_VIA: {
+    scope: 'connection',
+    message: (name: string, min: number, max: number) =>
+      `${name} of a message that was passed on is not a decimal number from ${min} to ${max}, without leading zeros`,
+  },
+  SCGI_ERR_RELAY: {
+    scope: 'connection',
+    message: (wrong: 'comes without FD_PASS_VIA' | 'is no length') =>
+      `FD_PASS_RELAY ${wrong}: it is a decimal number up to ${Number.MAX_SAFE_INTEGER} in a relay that was passed on`,
+  },
   SCGI_ERR_KTLS_RX: {
     scope: 'connection',
     message: () => 'KTLS_RX is neither "0" nor "1"',
@@ -139,6 +149,16 @@ export const ERRORS = {
     message: (found: string) =>
       `The passed descriptor is not a connected stream socket of AF_INET, AF_INET6 or AF_UNIX: it is ${found}`,
   },
+  FDPASS_ERR_NO_CONNECTION: {
+    scope: 'connection',
+    message: () =>
+      "A partial handover was passed on without its second descriptor, the first sender's UNIX connection",
+  },
+  FDPASS_ERR_CONNECTION_TYPE: {
+    scope: 'connection',
+    message: (found: string) =>
+      `What was passed on as the first sender's UNIX connection is not a connected stream socket of AF_UNIX: it is ${found}`,
+  },
   FDPASS_ERR_TRUNCATED: {
     scope: 'connection',
     message: (bytesReceived: number) =>
@@ -169,8 +189,9 @@ export const ERRORS = {
   },
   FDPASS_ERR_CHANNEL: {
     scope: 'connection',
-    message: (what: 'of the plain dialect' | 'without FD_PASS_VERSION=1' | 'with KTLS_RX=0') =>
-      `A message ${what} came on a channel, where only full handovers of version 1 may`,
+    message: (
+      what: 'of the plain dialect' | 'without FD_PASS_VERSION=1' | 'with KTLS_RX=0' | 'with FD_PASS_RELAY',
+    ) => `A message ${what} came on a channel, where only full handovers of version 1 may`,
   },
   FDPASS_ERR_TRAILING_BYTES: {
     scope: 'connection',
@@ -193,6 +214,11 @@ export const ERRORS = {
   FDPASS_ERR_ACK_TIMEOUT: {
     scope: 'connection',
     message: (backend: string) => `The backend ${backend} did not acknowledge the handover in time`,
+  },
+  FDPASS_ERR_HOPS: {
+    scope: 'call',
+    message: (maxHops: number) =>
+      `The handover came through ${maxHops} routers already: they pass it on in a circle`,
   },
   FDPASS_ERR_FD_TAKEN: {
     scope: 'call',

@@ -5,17 +5,19 @@ import { WireError } from './errors.js';
 import { ACKNOWLEDGEMENT, closeHandover, type Handover } from './handover.js';
 import { field, IncomingConnection, MAX_ANSWERS, senderOf } from './incoming-connection.js';
 import type { WireLimits } from './limits.js';
+import { checkDescriptors, wholeHandover } from './make-handover.js';
 import type { Message } from './message.js';
 import { type FdListener, type PeerCredentials, RECORD, RECORD_FLAG } from './native.js';
 import { ownReceived, type PassedFd } from './passed-fd.js';
-import { describeDescriptor, isConnectedStream } from './socket-facts.js';
+import { isListed, type PeerList } from './peer-list.js';
 
 export interface JudgeRules {
   readonly limits: WireLimits;
   /** For the error's text; the deadline itself is the listener's. */
   readonly messageTimeoutMs: number;
   readonly maxChannels: number;
-  readonly allowedPeers: { uids?: readonly number[]; gids?: readonly number[] } | undefined;
+  readonly allowedPeers: Required<PeerList> | undefined;
+  readonly trustedRouters: Required<PeerList>;
   readonly refuse: ((message: Message, ahead: number) => boolean) | undefined;
 }
 
@@ -113,9 +115,8 @@ export class HandoverJudge {
     }
     const { allowedPeers, messageTimeoutMs } = this.#rules;
     if (allowedPeers !== undefined) {
-      const { uids = [], gids = [] } = allowedPeers;
-      const { uid, gid } = senderOf(records, at);
-      if (!uids.includes(uid) && !gids.includes(gid)) throw new WireError('FDPASS_ERR_PEER', uid, gid);
+      const peer = senderOf(records, at);
+      if (!isListed(allowedPeers, peer)) throw new WireError('FDPASS_ERR_PEER', peer.uid, peer.gid);
     }
     if (flags === 0) return;
     if ((flags & RECORD_FLAG.TIMEOUT) !== 0) throw new WireError('FDPASS_ERR_TIMEOUT', messageTimeoutMs);
@@ -128,7 +129,7 @@ export class HandoverJudge {
    * @throws WireError; then nothing was acknowledged
    */
   #judge(connection: IncomingConnection, message: Message): void {
-    const { id, sender } = connection;
+    const { id } = connection;
     const { headers, version, earlyBytes, rest, contentLength } = message;
     connection.expectsAnswer = version === 1;
     if (message.dialect === 'plain') {
@@ -138,22 +139,23 @@ export class HandoverJudge {
         kind: 'relay',
         headers,
         version,
-        sender,
+        sender: connection.sender,
+        hops: 0,
         earlyBytes: rest,
         connection: unixConnection,
         contentLength,
       });
     }
-    this.#checkFd(connection);
-    const isPartial = message.ktls === 'partial';
-    // The sender of a partial handover may relay the client's next bytes at once; after a full one nothing can follow.
-    if (!isPartial && rest.length > 0) throw new WireError('FDPASS_ERR_TRAILING_BYTES', rest.length);
+    checkDescriptors(connection, message);
+    // Who decrypts for the client may send its next bytes at once. After a full handover nothing can follow, nor on a router's connection.
+    const goesOn = message.ktls === 'partial' && message.via === undefined;
+    if (!goesOn && rest.length > 0) throw new WireError('FDPASS_ERR_TRAILING_BYTES', rest.length);
     if (version === 1 && this.#refuses(message)) {
       this.#release(connection, REFUSED);
       connection.close();
       return;
     }
-    if (isPartial) {
+    if (goesOn) {
       const unixConnection = this.#detach(id, version === 1 ? TAKEN : undefined);
       const stream = rest.length === 0 ? earlyBytes : Buffer.concat([earlyBytes, rest]);
       const passedFd = connection.takeFd();
@@ -161,7 +163,8 @@ export class HandoverJudge {
         kind: 'partial',
         headers,
         version,
-        sender,
+        sender: connection.sender,
+        hops: 0,
         earlyBytes: stream,
         passedFd,
         connection: unixConnection,
@@ -169,18 +172,12 @@ export class HandoverJudge {
     }
     if (message.keepAlive && this.#mayKeep) {
       this.#keep(connection);
-      return this.#takeFull(connection, message, TAKEN_KEPT);
+      this.#take(connection, wholeHandover(connection, message, this.#rules.trustedRouters));
+      return this.#owe(connection, TAKEN_KEPT);
     }
     const errno = this.#release(connection, version === 1 ? TAKEN : undefined);
     if (errno !== 0) throw new WireError('FDPASS_ERR_ACK', errno);
-    this.#take(connection, {
-      kind: 'full',
-      headers,
-      version,
-      sender,
-      earlyBytes,
-      passedFd: connection.takeFd(),
-    });
+    this.#take(connection, wholeHandover(connection, message, this.#rules.trustedRouters));
   }
 
   /** @throws WireError; then the channel is over */
@@ -215,7 +212,8 @@ export class HandoverJudge {
     if (message.dialect === 'plain') throw new WireError('FDPASS_ERR_CHANNEL', 'of the plain dialect');
     if (message.version !== 1) throw new WireError('FDPASS_ERR_CHANNEL', 'without FD_PASS_VERSION=1');
     if (message.ktls === 'partial') throw new WireError('FDPASS_ERR_CHANNEL', 'with KTLS_RX=0');
-    this.#checkFd(connection);
+    if (message.relayLength !== undefined) throw new WireError('FDPASS_ERR_CHANNEL', 'with FD_PASS_RELAY');
+    checkDescriptors(connection, message);
     if (this.#refuses(message)) {
       this.#owe(connection, REFUSED);
       connection.takeFd().close();
@@ -223,15 +221,8 @@ export class HandoverJudge {
     }
     // Without the wish it is the sender's last one.
     if (!message.keepAlive) connection.isOver = true;
-    this.#takeFull(connection, message, message.keepAlive ? TAKEN_KEPT : TAKEN);
-  }
-
-  #checkFd(connection: IncomingConnection): void {
-    if (connection.passedFd === undefined) throw new WireError('FDPASS_ERR_NO_FD');
-    if (connection.hasTooManyFds) throw new WireError('FDPASS_ERR_TOO_MANY_FDS');
-    if (!isConnectedStream(connection.fdFacts)) {
-      throw new WireError('FDPASS_ERR_FD_TYPE', describeDescriptor(connection.fdFacts));
-    }
+    this.#take(connection, wholeHandover(connection, message, this.#rules.trustedRouters));
+    this.#owe(connection, message.keepAlive ? TAKEN_KEPT : TAKEN);
   }
 
   #refuses(message: Message): boolean {
@@ -251,20 +242,6 @@ export class HandoverJudge {
     connection.answers = new Uint8Array(MAX_ANSWERS);
     this.#connections.set(connection.id, connection);
     this.#channels++;
-  }
-
-  #takeFull(connection: IncomingConnection, message: Message, answer: number): void {
-    const { headers, earlyBytes } = message;
-    const passedFd = connection.takeFd();
-    this.#take(connection, {
-      kind: 'full',
-      headers,
-      version: 1,
-      sender: connection.sender,
-      earlyBytes,
-      passedFd,
-    });
-    this.#owe(connection, answer);
   }
 
   #take(connection: IncomingConnection, handover: Handover): void {

@@ -14,10 +14,15 @@ export const ACKNOWLEDGEMENT = { TAKEN: 0x06, REFUSED: 0x15, TAKEN_KEPT: 0x16 } 
 
 interface HandoverFacts {
   readonly headers: ScgiHeaders;
-  /** 1 if the sender speaks version 1 of the wire (early bytes, acknowledgement), else 0. */
+  /** 1 if the sender speaks version 1 of the wire (early bytes, acknowledgement), else 0; if it was passed on, the first sender. */
   readonly version: 0 | 1;
-  /** The sender's process as of connect (SO_PEERCRED, unix(7)). */
+  /**
+   * The sender's process as of connect (SO_PEERCRED, unix(7)); if one of `trustedRouters` has passed it on, the first sender's by that
+   * router's word.
+   */
   readonly sender: PeerCredentials;
+  /** Routers it was passed on by, as the last one says; 0 if it came from its sender directly. */
+  readonly hops: number;
   /** What the sender had read past the request head: the next bytes of the client's stream. */
   readonly earlyBytes: Buffer;
 }
@@ -31,14 +36,15 @@ export interface PartialHandover extends HandoverFacts {
   readonly kind: 'partial';
   /** Only written. */
   readonly passedFd: PassedFd;
-  /** The UNIX connection: only read. Its end is the end of the client's stream. */
+  /** The sender's UNIX connection, the first one's if it was passed on: only read. Its end is the end of the client's stream. */
   readonly connection: PassedFd;
 }
 
 export interface RelayHandover extends HandoverFacts {
   readonly kind: 'relay';
+  /** The sender's UNIX connection, the first one's if it was passed on. */
   readonly connection: PassedFd;
-  /** Bytes of the body still to come, `earlyBytes` among them: CONTENT_LENGTH. */
+  /** Bytes of the body still to come, `earlyBytes` among them: the sender's CONTENT_LENGTH. */
   readonly contentLength: number;
 }
 

@@ -28,6 +28,8 @@ export class IncomingConnection {
   passedFd: PassedFd | undefined;
   /** What the kernel says of it, as SOCKET_FACT bits. */
   fdFacts = 0;
+  /** Came together with it. */
+  secondFd: PassedFd | undefined;
   /** Its sender can read an answer: it has sent a whole message of version 1. */
   expectsAnswer = false;
   /** Nothing more is wanted of it: it is closed once what it is owed is sent. */
@@ -78,11 +80,12 @@ export class IncomingConnection {
 
   /**
    * What came with the record belongs to the message under way. The kernel ends a record with the bytes a descriptor came beside, so
-   * on a channel that is the last message in it.
+   * on a channel that is the last message in it. Two belong together only if they came together, and none on a channel.
    */
   assignFd(): void {
     if (this.#came === undefined) return;
-    if (this.passedFd === undefined) {
+    const isFirst = this.passedFd === undefined;
+    if (isFirst) {
       this.passedFd = this.#came;
       this.fdFacts = this.#cameFacts;
     } else {
@@ -90,7 +93,8 @@ export class IncomingConnection {
     }
     this.#came = undefined;
     if (this.#cameToo === undefined) return;
-    this.#addExtra(this.#cameToo);
+    if (isFirst && !this.isChannel) this.secondFd = this.#cameToo;
+    else this.#addExtra(this.#cameToo);
     this.#cameToo = undefined;
   }
 
@@ -126,9 +130,18 @@ export class IncomingConnection {
     return passedFd;
   }
 
+  /** Gives the second one to the caller. */
+  takeSecondFd(): PassedFd {
+    const { secondFd } = this;
+    if (secondFd === undefined) throw new WireError('FDPASS_ERR_NO_CONNECTION');
+    this.secondFd = undefined;
+    return secondFd;
+  }
+
   /** Closes every descriptor that nobody took. Idempotent. */
   close(): void {
     this.passedFd?.close();
+    this.secondFd?.close();
     this.#came?.close();
     this.#cameToo?.close();
     if (this.#extra !== undefined) for (const fd of this.#extra) fd.close();

@@ -15,12 +15,15 @@ export {
   type Dialect,
   encodeMessage,
   type KtlsReceive,
+  kindOf,
   type Message,
   MessageDecoder,
   type MessageToEncode,
 } from './message.js';
 export { encodeNetstring, NetstringDecoder } from './netstring.js';
+export { passOn } from './onward.js';
 export { PassedFd } from './passed-fd.js';
+export type { PeerList } from './peer-list.js';
 export { Receiver, type ReceiverEvents, type ReceiverOptions, type ReceiverStats } from './receiver.js';
 export { decodeScgiHeaders, encodeScgiHeaders, ScgiHeaders, SINGLETON_NAMES } from './scgi-headers.js';
 export {
@@ -31,3 +34,4 @@ export {
   type SendOutcome,
 } from './sender.js';
 export type { ListenAddress, ListenFd, ListenPath } from './unix-listener.js';
+export { MAX_HOPS, type Via } from './via.js';

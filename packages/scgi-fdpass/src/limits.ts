@@ -7,13 +7,16 @@ import { WireError } from './errors.js';
 export interface WireLimits {
   /** Bytes of the netstring's payload, that is of all SCGI headers together. @default 262144 */
   maxMessageBytes: number;
-  /** Number of SCGI headers in a message, CONTENT_LENGTH and SCGI counted. @default 512 */
+  /** Number of SCGI headers in a message, CONTENT_LENGTH and SCGI counted; those that routers add are not. @default 512 */
   maxHeaders: number;
   /** Bytes of one SCGI header value; the same bound holds for a name. @default 65536 */
   maxHeaderValueBytes: number;
   /** Digits in the netstring's length. @default 8 */
   maxLengthDigits: number;
-  /** Early bytes behind the netstring (fd_pass dialect only; a plain body is streamed, not held). @default 65536 */
+  /**
+   * Early bytes behind the netstring (fd_pass dialect only; a plain body is streamed, not held). A message that was passed on may have
+   * {@link ONE_READ_BYTES} more. @default 65536
+   */
   maxEarlyBytes: number;
 }
 
@@ -25,6 +28,12 @@ export const defaultWireLimits: Readonly<WireLimits> = Object.freeze({
   maxLengthDigits: 8,
   maxEarlyBytes: 65_536,
 });
+
+/**
+ * Most bytes that a receiver reads at once (Batch::kReadBytes of the addon). It may have read so many behind a message whose sender
+ * goes on; passed on they are early bytes.
+ */
+export const ONE_READ_BYTES = 65_536;
 
 /** No limit may be set higher: a message is decoded as one string, and V8 refuses strings of 512 MiB and more. */
 export const MAX_LIMIT = 268_435_456;

@@ -3,7 +3,8 @@
 
 import { WireError } from './errors.js';
 import { ExactBytes } from './exact-bytes.js';
-import { defaultWireLimits, type WireLimits } from './limits.js';
+import type { HandoverKind } from './handover.js';
+import { defaultWireLimits, ONE_READ_BYTES, type WireLimits } from './limits.js';
 import { encodeNetstring, findNetstring, NetstringDecoder, type Span } from './netstring.js';
 import {
   decodeScgiHeaders,
@@ -12,6 +13,7 @@ import {
   type ScgiHeaders,
   SINGLETON_NAMES,
 } from './scgi-headers.js';
+import { readRelayLength, readVia, type Via } from './via.js';
 
 /** `fd_pass`: a descriptor comes beside the message. `plain`: ordinary SCGI, the body follows and the answer goes back. */
 export type Dialect = 'fd_pass' | 'plain';
@@ -22,20 +24,32 @@ export type KtlsReceive = 'none' | 'full' | 'partial';
 /** A decoded message. */
 export interface Message {
   readonly dialect: Dialect;
-  /** 1: the sender forwards early bytes and waits for the acknowledgement. 0: it does neither; always so in `plain`. */
+  /** 1: the sender, or the router, forwards early bytes and waits for the acknowledgement. 0: it does neither; always so in `plain`. */
   readonly version: 0 | 1;
   readonly headers: ScgiHeaders;
-  /** CONTENT_LENGTH: in `fd_pass` the number of early bytes, in `plain` the length of the body that is still to come. */
+  /** CONTENT_LENGTH: in `fd_pass` the number of early bytes, in `plain` the length of the body, which follows. */
   readonly contentLength: number;
   /** What the sender had read past the request head; empty in `plain`. */
   readonly earlyBytes: Buffer;
   /** What came behind the message in the last chunk: in `plain` the first body bytes, in a partial handover client bytes. */
   readonly rest: Buffer;
-  /** From KTLS_RX; always `none` in `plain`, where no descriptor is passed. */
+  /** From KTLS_RX; always `none` in a relay, which has no client's descriptor. */
   readonly ktls: KtlsReceive;
   /** FD_PASS_KEEPALIVE=1 in a full handover of version 1: the sender would like to send more messages on its connection. */
   readonly keepAlive: boolean;
+  /** Set if the message was passed on, which only version 1 can be. */
+  readonly via: Via | undefined;
+  /** The body's length, if it is a relay that was passed on: FD_PASS_RELAY. */
+  readonly relayLength: number | undefined;
 }
+
+/** The kind of handover a message is. */
+export const kindOf = ({
+  dialect,
+  ktls,
+  relayLength,
+}: Pick<Message, 'dialect' | 'ktls' | 'relayLength'>): HandoverKind =>
+  dialect === 'plain' || relayLength !== undefined ? 'relay' : ktls === 'partial' ? 'partial' : 'full';
 
 const NO_BYTES = Buffer.alloc(0);
 const DIALECT_VALUES: Readonly<Record<Dialect, string>> = { fd_pass: '1+fd_pass', plain: '1' };
@@ -72,7 +86,7 @@ export class MessageDecoder {
    * @throws SCGI_ERR_NETSTRING_LENGTH, SCGI_ERR_NETSTRING_COMMA, SCGI_ERR_MESSAGE_TOO_LARGE
    * @throws SCGI_ERR_TOO_MANY_HEADERS, SCGI_ERR_HEADERS_MALFORMED, SCGI_ERR_HEADER_TOO_LARGE, SCGI_ERR_DUPLICATE_HEADER
    * @throws SCGI_ERR_CONTENT_LENGTH_FIRST, SCGI_ERR_CONTENT_LENGTH_VALUE, SCGI_ERR_DIALECT_MISSING, SCGI_ERR_DIALECT
-   * @throws SCGI_ERR_VERSION, SCGI_ERR_KTLS_RX, SCGI_ERR_EARLY_BYTES_TOO_LARGE
+   * @throws SCGI_ERR_VERSION, SCGI_ERR_VIA, SCGI_ERR_RELAY, SCGI_ERR_KTLS_RX, SCGI_ERR_EARLY_BYTES_TOO_LARGE
    * @throws SCGI_ERR_DECODER_DONE called after completion
    */
   push(chunk: Buffer): Message | undefined {
@@ -140,25 +154,42 @@ const messageOf = (head: MessageHead, earlyBytes: Buffer, rest: Buffer): Message
   rest,
   ktls: head.ktls,
   keepAlive: head.keepAlive,
+  via: head.via,
+  relayLength: head.relayLength,
 });
 
 function readHead(headers: ScgiHeaders, limits: Readonly<WireLimits>): MessageHead {
   const dialect = readDialect(headers);
   const contentLength = readContentLength(headers);
-  // Without a descriptor there is nothing to acknowledge, no early bytes and no kTLS: what an operator's scgi_param says
-  // about them is not looked at.
+  // Without a descriptor there is nothing to acknowledge, no early bytes, no kTLS and no router: what an operator's scgi_param
+  // says about them is not looked at.
   if (dialect === 'plain') {
-    return { dialect, version: 0, headers, contentLength, ktls: 'none', keepAlive: false };
+    return {
+      dialect,
+      version: 0,
+      headers,
+      contentLength,
+      ktls: 'none',
+      keepAlive: false,
+      via: undefined,
+      relayLength: undefined,
+    };
   }
 
   const version = readVersion(headers);
-  const ktls = readKtls(headers);
-  if (contentLength > limits.maxEarlyBytes) {
-    throw new WireError('SCGI_ERR_EARLY_BYTES_TOO_LARGE', limits.maxEarlyBytes);
-  }
+  // Routers speak version 1; in version 0 these can only be an operator's.
+  const via = version === 1 ? readVia(headers) : undefined;
+  const relayLength = version === 1 ? readRelayLength(headers, via) : undefined;
+  const ktls = relayLength === undefined ? readKtls(headers) : 'none';
+  const maxEarlyBytes = limits.maxEarlyBytes + (via === undefined ? 0 : ONE_READ_BYTES);
+  if (contentLength > maxEarlyBytes) throw new WireError('SCGI_ERR_EARLY_BYTES_TOO_LARGE', maxEarlyBytes);
   // A wish, not a rule of the message: any other value is none.
-  const keepAlive = version === 1 && ktls !== 'partial' && headers.get('FD_PASS_KEEPALIVE') === '1';
-  return { dialect, version, headers, contentLength, ktls, keepAlive };
+  const keepAlive =
+    version === 1 &&
+    ktls !== 'partial' &&
+    relayLength === undefined &&
+    headers.get('FD_PASS_KEEPALIVE') === '1';
+  return { dialect, version, headers, contentLength, ktls, keepAlive, via, relayLength };
 }
 
 function readDialect(headers: ScgiHeaders): Dialect {

@@ -8,6 +8,7 @@ import { integerOption, type WireLimits, wireLimits } from './limits.js';
 import type { Message } from './message.js';
 import { type FdListener, type FdListenerOptions, native, type PeerCredentials } from './native.js';
 import { watchForgotten } from './passed-fd.js';
+import { type PeerList, peerList } from './peer-list.js';
 import { type ListenAddress, openUnixListener, type UnixListener } from './unix-listener.js';
 
 export interface ReceiverOptions {
@@ -21,7 +22,12 @@ export interface ReceiverOptions {
   /** Free descriptors below which accepting pauses: with a full table recvmsg would lose the client. @default 64 */
   minFreeDescriptors?: number;
   /** Who may send, by SO_PEERCRED; a sender passes if its uid or its gid is listed. @default everyone the socket's mode lets in */
-  allowedPeers?: { uids?: readonly number[]; gids?: readonly number[] };
+  allowedPeers?: PeerList;
+  /**
+   * Routers that are believed who handed over first: from them `handover.sender` is that process, from everybody else the peer itself,
+   * whatever the message says. `allowedPeers` judges the peer in either case. @default nobody
+   */
+  trustedRouters?: PeerList;
   /**
    * Asked before a version-1 handover is acknowledged: true refuses it, and its sender tries the next backend or its
    * fallback; nothing of the client was touched. Not asked for other senders: they cannot be refused, only served.
@@ -97,7 +103,9 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
       limits: wireLimits(options.limits),
       messageTimeoutMs,
       maxChannels: integerOption('maxChannels', maxChannels, 0, MAX_INT32),
-      allowedPeers: options.allowedPeers,
+      allowedPeers:
+        options.allowedPeers === undefined ? undefined : peerList('allowedPeers', options.allowedPeers),
+      trustedRouters: peerList('trustedRouters', options.trustedRouters ?? {}),
       refuse: options.refuse,
     };
   }

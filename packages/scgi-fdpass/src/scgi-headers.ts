@@ -5,6 +5,7 @@ import { WireError } from './errors.js';
 import { defaultWireLimits, type WireLimits } from './limits.js';
 import { NamesByPlace } from './names-by-place.js';
 import { SingletonJudge } from './singleton-judge.js';
+import { ROUTER_HEADERS } from './via.js';
 
 /**
  * Names that may occur only once: every name the two packages draw a conclusion from. SCGI forbids all duplicates, but web
@@ -22,6 +23,8 @@ export const SINGLETON_NAMES: ReadonlySet<string> = new Set([
   'FD_PASS_VIA_PID',
   'FD_PASS_VIA_UID',
   'FD_PASS_VIA_GID',
+  'FD_PASS_VIA_VERSION',
+  'FD_PASS_RELAY',
   // The connection
   'HTTPS',
   'KTLS_RX',
@@ -149,8 +152,8 @@ export function decodeScgiText(
   { maxHeaders, maxHeaderValueBytes }: Readonly<Pick<WireLimits, 'maxHeaders' | 'maxHeaderValueBytes'>>,
 ): ScgiHeaders {
   const pairs: string[] = [];
-  // Stops at the limit: a payload of nothing but NUL makes no large array.
-  const most = maxHeaders * 2;
+  // Stops at a limit: a payload of nothing but NUL makes no large array. A message with as many headers as may be can be passed on.
+  const most = (maxHeaders + ROUTER_HEADERS) * 2;
   let length = 0;
   let begin = 0;
   while (begin < text.length) {
@@ -165,6 +168,9 @@ export function decodeScgiText(
     begin = end + 1;
   }
 
+  if (length > maxHeaders * 2 && !new ScgiHeaders(pairs).has('FD_PASS_VIA')) {
+    throw new WireError('SCGI_ERR_TOO_MANY_HEADERS', maxHeaders);
+  }
   // Something behind the last NUL, or a name without its value, which the loop would take for a header: so it is looked at first.
   if (begin !== text.length || length % 2 !== 0) {
     throw new WireError('SCGI_ERR_HEADERS_MALFORMED', Math.floor(length / 2) + 1);

@@ -2,6 +2,7 @@
 // the receiver's word. Borrows the client's descriptor throughout: until the outcome is `taken`, the client is the caller's.
 import { WireError, type WireErrorCode } from './errors.js';
 import { ACKNOWLEDGEMENT } from './handover.js';
+import { integerOption } from './limits.js';
 import { encodeMessage } from './message.js';
 import { type FdPoller, native } from './native.js';
 import { PassedFd } from './passed-fd.js';
@@ -9,17 +10,20 @@ import { PassedFd } from './passed-fd.js';
 export interface SenderOptions {
   /** The backend's UNIX socket; a path that begins with NUL is abstract. */
   path: string;
-  /** Milliseconds from connect to the acknowledgement. @default 5000 */
+  /** Milliseconds from connect to the acknowledgement, 1 to 2147483647. @default 5000 */
   timeoutMs?: number;
 }
 
+/** A client to hand over; `passOn` makes it of a handover that came from elsewhere. */
 export interface OutgoingHandover {
   /** In order. `CONTENT_LENGTH`, `SCGI` and `FD_PASS_VERSION` are the sender's to add. `KTLS_RX=0` makes it partial. */
   headers: Iterable<readonly [name: string, value: string]>;
   /** What was read past the request head. @default none */
   earlyBytes?: Uint8Array;
-  /** The client's descriptor; borrowed. */
+  /** The client's descriptor, or of a relay that is passed on the first sender's UNIX connection; borrowed. */
   fd: number;
+  /** Of a partial handover that is passed on the first sender's UNIX connection; borrowed. @default none */
+  connectionFd?: number;
 }
 
 export type RefusalCode = Extract<
@@ -34,10 +38,14 @@ export type RefusalCode = Extract<
 export type SendOutcome =
   | {
       taken: true;
-      /** Partial handovers: the UNIX connection the client's bytes are relayed over; the caller owns it. */
+      /**
+       * Partial handovers that are not passed on: the UNIX connection the client's bytes are relayed over; the caller owns it.
+       */
       connection: PassedFd | undefined;
     }
   | { taken: false; code: RefusalCode; error: WireError };
+
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Passes clients to one backend. */
 export class Sender {
@@ -45,21 +53,29 @@ export class Sender {
   readonly #timeoutMs: number;
   readonly #transfers = new Set<Transfer>();
 
-  constructor(options: SenderOptions) {
-    this.#path = options.path;
-    this.#timeoutMs = options.timeoutMs ?? 5000;
+  /** @throws SCGI_ERR_LIMIT_OPTION */
+  constructor({ path, timeoutMs = 5000 }: SenderOptions) {
+    this.#path = path;
+    this.#timeoutMs = integerOption('timeoutMs', timeoutMs, 1, MAX_TIMER_MS);
   }
 
   /**
-   * Never rejects for what the other side did: that is the outcome.
+   * Never rejects for what the other side did: that is the outcome. Borrows the descriptors until then.
+   * @param signal ends it as {@link destroy} does; one that was aborted before lets nothing be sent
    * @throws WireError or TypeError for headers that cannot be encoded
    */
-  async send(handover: OutgoingHandover): Promise<SendOutcome> {
+  async send(handover: OutgoingHandover, signal?: AbortSignal): Promise<SendOutcome> {
+    const { fd, connectionFd } = handover;
     const headers = [['FD_PASS_VERSION', '1'] as const, ...handover.headers];
-    const keepsConnection = headers.some(([name, value]) => name === 'KTLS_RX' && value === '0');
+    // The client's bytes come over this connection, unless over another one that is passed on, too.
+    const keepsConnection =
+      connectionFd === undefined &&
+      headers.some(([name, value]) => name === 'KTLS_RX' && value === '0') &&
+      !headers.some(([name]) => name === 'FD_PASS_RELAY');
     const bytes = encodeMessage(
       handover.earlyBytes === undefined ? { headers } : { headers, earlyBytes: handover.earlyBytes },
     );
+    if (signal?.aborted) return refusal('FDPASS_ERR_REFUSED', this.#path);
     let connection: PassedFd;
     try {
       connection = new PassedFd(native().connectUnix(this.#path));
@@ -70,10 +86,13 @@ export class Sender {
           : 'FDPASS_ERR_BACKEND_DOWN';
       return refusal(code, this.#path, cause);
     }
-    const transfer = new Transfer(connection, bytes, handover.fd);
+    const transfer = new Transfer(connection, bytes, connectionFd === undefined ? [fd] : [fd, connectionFd]);
     this.#transfers.add(transfer);
+    const giveUp = (): void => transfer.giveUp('FDPASS_ERR_REFUSED');
+    signal?.addEventListener('abort', giveUp);
     const answer = await transfer.run(this.#timeoutMs);
     this.#transfers.delete(transfer);
+    signal?.removeEventListener('abort', giveUp);
     if (answer.taken && keepsConnection) return { taken: true, connection };
     connection.close();
     return answer.taken
@@ -96,17 +115,17 @@ type Answer = { taken: true } | { taken: false; code: RefusalCode; cause?: unkno
 class Transfer {
   readonly #connection: PassedFd;
   readonly #poller: FdPoller;
-  readonly #fd: number;
+  readonly #fds: readonly number[];
   #bytes: Uint8Array;
-  #fdIsSent = false;
+  #fdsAreSent = false;
   #resolve: (answer: Answer) => void = () => {};
   #timer: NodeJS.Timeout | undefined;
 
   /** Takes the connection, also when it throws (ENOMEM, ENOSPC: the kernel polls no more descriptors). */
-  constructor(connection: PassedFd, bytes: Uint8Array, fd: number) {
+  constructor(connection: PassedFd, bytes: Uint8Array, fds: readonly number[]) {
     this.#connection = connection;
     this.#bytes = bytes;
-    this.#fd = fd;
+    this.#fds = fds;
     try {
       this.#poller = new (native().FdPoller)(connection.fd, () => this.#advance());
     } catch (error) {
@@ -153,11 +172,11 @@ class Transfer {
   #flush(): boolean {
     while (this.#bytes.length > 0) {
       const fd = this.#connection.fd;
-      const sent = this.#fdIsSent
+      const sent = this.#fdsAreSent
         ? native().write(fd, this.#bytes)
-        : native().sendFds(fd, this.#bytes, [this.#fd]);
+        : native().sendFds(fd, this.#bytes, this.#fds);
       if (sent === -1) return false;
-      this.#fdIsSent = true;
+      this.#fdsAreSent = true;
       this.#bytes = this.#bytes.subarray(sent);
     }
     return true;

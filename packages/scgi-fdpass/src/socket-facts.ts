@@ -15,6 +15,19 @@ export function isConnectedStream(facts: number): boolean {
   );
 }
 
+/** True for a connected AF_UNIX stream: what a sender's own connection is, also once that sender has closed it. */
+export const isUnixConnection = (facts: number): boolean =>
+  isConnectedStream(facts) && (facts & SOCKET_FACT.DOMAIN_MASK) === native().constants.AF_UNIX;
+
+/** What the kernel says of a descriptor, which is borrowed; 0 for what it says nothing of (O_PATH). */
+export function inspect(fd: number): number {
+  try {
+    return native().inspectSocket(fd);
+  } catch {
+    return 0;
+  }
+}
+
 /** True for a listening AF_UNIX stream socket: the only thing a receiver can be given to listen on. */
 export function isUnixListener(facts: number): boolean {
   const { AF_UNIX, SOCK_STREAM } = native().constants;

@@ -1,6 +1,6 @@
 // `fdpass decode`: what is in a captured message.
 import { readFile } from 'node:fs/promises';
-import { type Message, MessageDecoder } from '@fdpass/scgi-fdpass';
+import { kindOf, type Message, MessageDecoder } from '@fdpass/scgi-fdpass';
 import { RuntimeError } from '../errors.js';
 
 /** Reads one whole message. @throws system errors, WireErrors, `BKR_ERR_CAPTURE` if the file ends too early */
@@ -30,6 +30,3 @@ export async function decodeFile(file: string, { json }: { json: boolean }): Pro
 /** What a client sent is not for the terminal to obey. */
 const visible = (text: string): string =>
   text.replace(/\p{Cc}/gu, (control) => `\\x${Buffer.from(control, 'latin1').toString('hex')}`);
-
-const kindOf = ({ dialect, ktls }: Message): string =>
-  dialect === 'plain' ? 'relay' : ktls === 'partial' ? 'partial' : 'full';
