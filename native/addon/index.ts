@@ -293,10 +293,23 @@ export interface NativeBinding {
   withDirectoryLock<T>(directory: string, timeoutMs: number, whileLocked: () => T): T;
 
   // --- TCP sockets
-  /** Binds (does not listen) a nonblocking TCP socket with SO_REUSEADDR; `address` is an IP literal; '::' is dual-stack. Returns ownership. */
-  bindTcp(address: string, port: number): number;
+  /**
+   * Binds (does not listen) a nonblocking TCP socket with SO_REUSEADDR; `address` is an IP literal; '::' is dual-stack. Returns ownership.
+   * @param reusePort SO_REUSEPORT: it may share the port with sockets of the same user that have it, too. @default false
+   */
+  bindTcp(address: string, port: number, reusePort?: boolean): number;
   /** Borrows. accept4(2); returns ownership of a nonblocking CLOEXEC socket, or -1 for EAGAIN and for a client that is gone. */
   accept(fd: number): number;
+  /** Takes. Closes with SO_LINGER 0: a TCP client gets a reset. Any other descriptor is just closed. */
+  resetTcp(fd: number): void;
+  /**
+   * Borrows. SO_ATTACH_REUSEPORT_CBPF: from now on `program` chooses among all listening sockets of the SO_REUSEPORT group of `fd`, by the
+   * order of their listen(), from 0; with a number past the last one the kernel spreads by hash. It replaces the program before.
+   * @param program up to 4096 struct sock_filter (linux/filter.h) of 8 bytes each, in the byte order of the machine
+   * @throws EINVAL if the kernel takes no such program, or the socket has listened without SO_REUSEPORT and alone; ENOMEM if it is larger
+   *   than net.core.optmem_max allows
+   */
+  attachReuseportFilter(fd: number, program: Uint8Array): void;
 
   // --- bytes. All borrow, none blocks.
   /** recv(MSG_PEEK). `target` must not be empty. @returns bytes, 0 at the end, -1 for EAGAIN. */
@@ -407,6 +420,7 @@ export type NativeConstant =
   | 'SO_RCVBUF'
   | 'SO_SNDBUF'
   | 'SO_REUSEADDR'
+  | 'SO_REUSEPORT'
   | 'IPPROTO_TCP'
   | 'TCP_NODELAY'
   | 'TCP_CORK'

@@ -25,6 +25,8 @@ const rightArguments: Record<string, readonly unknown[]> = {
   withDirectoryLock: ['', 0, nothing],
   bindTcp: ['', 0],
   accept: [1_000_000],
+  resetTcp: [1_000_000],
+  attachReuseportFilter: [1_000_000, new Uint8Array(8)],
   peek: [1_000_000, bytes],
   read: [1_000_000, bytes],
   write: [1_000_000, bytes],

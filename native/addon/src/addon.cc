@@ -26,6 +26,7 @@ constexpr Constant kConstants[] = {
     {"SO_RCVBUF", SO_RCVBUF},
     {"SO_SNDBUF", SO_SNDBUF},
     {"SO_REUSEADDR", SO_REUSEADDR},
+    {"SO_REUSEPORT", SO_REUSEPORT},
     {"IPPROTO_TCP", IPPROTO_TCP},
     {"TCP_NODELAY", TCP_NODELAY},
     {"TCP_CORK", TCP_CORK},

@@ -121,8 +121,18 @@ napi_value JsBindTcp(napi_env env, napi_callback_info info) {
   const Arguments args(env, info);
   std::string address;
   int port;
+  bool reuse_port = false;
   if (!args.String(0, "address", &address) || !args.Int32Between(1, "port", 0, 65535, &port)) return nullptr;
-  return ValueOrThrow(env, BindTcp(address, port), {"", address, port});
+  if (args.Has(2) && !args.Boolean(2, "reusePort", &reuse_port)) return nullptr;
+  return ValueOrThrow(env, BindTcp(address, port, reuse_port), {"", address, port});
+}
+
+napi_value JsAttachReuseportFilter(napi_env env, napi_callback_info info) {
+  const Arguments args(env, info);
+  int fd;
+  Bytes program;
+  if (!args.Fd(0, &fd) || !args.ByteArray(1, "program", 0, &program)) return nullptr;
+  return NothingOrThrow(env, AttachReuseportFilter(fd, program.data, program.length));
 }
 
 napi_value JsAccept(napi_env env, napi_callback_info info) {
@@ -130,6 +140,14 @@ napi_value JsAccept(napi_env env, napi_callback_info info) {
   int fd;
   if (!args.Fd(0, &fd)) return nullptr;
   return ValueOrAgain(env, Accept(fd));
+}
+
+napi_value JsResetTcp(napi_env env, napi_callback_info info) {
+  const Arguments args(env, info);
+  int fd;
+  if (!args.Fd(0, &fd)) return nullptr;
+  ResetWhenClosed(fd);
+  return NothingOrThrow(env, Environment::Of(env).registry().Close(fd));
 }
 
 // A function that fills the caller's bytes. With no room its answer 0 would look like the end.
@@ -225,6 +243,8 @@ bool ExportSockets(napi_env env, napi_value exports) {
                           {"withDirectoryLock", JsWithDirectoryLock},
                           {"bindTcp", JsBindTcp},
                           {"accept", JsAccept},
+                          {"resetTcp", JsResetTcp},
+                          {"attachReuseportFilter", JsAttachReuseportFilter},
                           {"peek", Into<Peek>},
                           {"read", Into<Read>},
                           {"write", JsWrite},

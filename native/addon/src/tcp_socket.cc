@@ -2,11 +2,14 @@
 #include "tcp_socket.h"
 
 #include <arpa/inet.h>
+#include <linux/filter.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <cstdlib>
+#include <cstring>
+#include <vector>
 
 #include "unique_fd.h"
 
@@ -62,7 +65,7 @@ bool ClientIsGone(int error) {
 
 }  // namespace
 
-SysResult BindTcp(const std::string& address, int port) {
+SysResult BindTcp(const std::string& address, int port, bool reuse_port) {
   sockaddr_storage storage;
   const socklen_t length = ParseAddress(address, port, &storage);
   if (length == 0) return SysResult::Error(EINVAL, "bind");
@@ -70,6 +73,9 @@ SysResult BindTcp(const std::string& address, int port) {
   if (!fd.Valid()) return SysResult::Errno("socket");
   const int on = 1;
   if (setsockopt(fd.Get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) return SysResult::Errno("setsockopt");
+  if (reuse_port && setsockopt(fd.Get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
+    return SysResult::Errno("setsockopt");
+  }
   if (storage.ss_family == AF_INET6) {
     // The system's default (net.ipv6.bindv6only) may be the other way.
     const int off = 0;
@@ -86,6 +92,26 @@ SysResult Accept(int fd) {
   } while (accepted < 0 && errno == EINTR);
   if (accepted >= 0) return SysResult::Ok(accepted);
   return SysResult::Error(ClientIsGone(errno) ? EAGAIN : errno, "accept");
+}
+
+void ResetWhenClosed(int fd) {
+  const linger at_once = {1, 0};
+  // Whether it was closed is what the caller is told.
+  (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
+SysResult AttachReuseportFilter(int fd, const uint8_t* program, size_t length) {
+  const size_t count = length / sizeof(sock_filter);
+  // Past this the kernel's own count would wrap around.
+  if (length % sizeof(sock_filter) != 0 || count > BPF_MAXINSNS) return SysResult::Error(EINVAL, "setsockopt");
+  // A copy: nobody promised that the caller's bytes are aligned.
+  std::vector<sock_filter> instructions(count);
+  if (count > 0) std::memcpy(instructions.data(), program, length);
+  const sock_fprog filter = {static_cast<unsigned short>(count), instructions.data()};
+  if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &filter, sizeof filter) != 0) {
+    return SysResult::Errno("setsockopt");
+  }
+  return SysResult::Ok();
 }
 
 }  // namespace fdpass
