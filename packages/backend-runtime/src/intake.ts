@@ -1,7 +1,7 @@
 // The way of a handover into the server: middleware, then adopted and served, or answered and closed. Keeps every
 // connection that came this way until it is closed. Knows http.Server only as something that takes sockets.
 import type { DropArgument, Socket } from 'node:net';
-import { closeHandover, type Handover } from '@fdpass/scgi-fdpass';
+import type { Handover } from '@fdpass/scgi-fdpass';
 import { type Adopted, adopt } from './adopt.js';
 import { Connection } from './connection.js';
 import { addressFrom, ConnectionFacts, registerSocket } from './connection-info.js';
@@ -96,7 +96,7 @@ export class Intake {
 
   /** Closes everything at once. */
   destroy(): void {
-    for (const incoming of this.#waiting.keys()) closeHandover(incoming.take());
+    for (const incoming of this.#waiting.keys()) incoming.abandon();
     const sockets = [...this.#served].map(({ socket }): Socket => socket);
     for (const socket of [...sockets, ...this.#answered]) socket.destroy();
   }
@@ -133,7 +133,8 @@ export class Intake {
     const passedFd = handover.kind === 'relay' ? undefined : handover.passedFd;
     let clientFd = (): number | undefined => (passedFd?.closed === false ? passedFd.fd : undefined);
     const facts = new ConnectionFacts(handover, () => clientFd());
-    const incoming = new IncomingHandover(handover, facts, (decision) => {
+    const onError = (error: RuntimeError): void => this.#events.onError(error, handover.sender);
+    const decide = (decision: Decision): void => {
       clearTimeout(this.#waiting.get(incoming));
       this.#waiting.delete(incoming);
       if (decision.action === 'taken') {
@@ -148,7 +149,8 @@ export class Intake {
         clientFd = () => (adopted.socket.sinkIsOpen ? adopted.writeFd : undefined);
       }
       this.#conclude(handover, incoming, adopted, firstBytes);
-    });
+    };
+    const incoming = new IncomingHandover(handover, facts, decide, onError);
     if (this.isFull) this.#drop(incoming, handover);
     else this.#runMiddleware(incoming, handover);
   }
@@ -156,11 +158,16 @@ export class Intake {
   #runMiddleware(incoming: IncomingHandover, handover: Handover): void {
     runMiddleware(this.middleware, incoming, (cause) => {
       this.#events.onError(new RuntimeError('BKR_ERR_MIDDLEWARE', { cause }), handover.sender);
-      if (!incoming.isDecided) incoming.reject(500);
+      // What is lent is the borrower's to decide: one that called next() before it failed has had its turn.
+      if (!incoming.isDecided && !incoming.isLent) incoming.reject(500);
     });
     if (incoming.isDecided) return;
     const { middlewareTimeoutMs } = this.#options;
     const deadline = setTimeout(() => {
+      if (incoming.isLent) {
+        deadline.refresh();
+        return;
+      }
       this.#events.onError(
         new RuntimeError('BKR_ERR_MIDDLEWARE_TIMEOUT', middlewareTimeoutMs),
         handover.sender,

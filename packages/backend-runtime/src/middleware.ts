@@ -7,10 +7,12 @@ import {
   validateHeaderValue,
 } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Handover } from '@fdpass/scgi-fdpass';
+import { closeHandover, type Handover } from '@fdpass/scgi-fdpass';
 import type { ConnectionFacts } from './connection-info.js';
+import { endClient } from './end-client.js';
 import { RuntimeError } from './errors.js';
 import { isAnswerStatus } from './raw-answer.js';
+import type { Responder } from './responder.js';
 
 /** Sees what happens on a connection after the handover, also for requests 2..N. Called synchronously; must not throw. */
 export interface HandoverObserver {
@@ -61,15 +63,26 @@ export class IncomingHandover {
   readonly observers: HandoverObserver[] = [];
   /** @internal */
   readonly guards: RequestGuard[] = [];
+  /** @internal Undefined: the server itself. */
+  responder: Responder | undefined;
   readonly #handover: Handover;
   readonly #decide: (decision: Decision) => void;
-  #isDecided = false;
+  readonly #onError: (error: RuntimeError) => void;
+  #state: 'undecided' | 'lent' | 'decided' = 'undecided';
+  /** Since it was lent. */
+  #abandoning: AbortController | undefined;
 
   /** @internal */
-  constructor(handover: Handover, info: ConnectionFacts, decide: (decision: Decision) => void) {
+  constructor(
+    handover: Handover,
+    info: ConnectionFacts,
+    decide: (decision: Decision) => void,
+    onError: (error: RuntimeError) => void = () => {},
+  ) {
     this.#handover = handover;
     this.info = info;
     this.#decide = decide;
+    this.#onError = onError;
   }
 
   get kind(): Handover['kind'] {
@@ -82,7 +95,12 @@ export class IncomingHandover {
   }
 
   get isDecided(): boolean {
-    return this.#isDecided;
+    return this.#state === 'decided';
+  }
+
+  /** @internal Somebody is asked whether he takes it. */
+  get isLent(): boolean {
+    return this.#state === 'lent';
   }
 
   /**
@@ -108,6 +126,43 @@ export class IncomingHandover {
     return this.#handover;
   }
 
+  /**
+   * Has the requests of this connection answered by `responder`: it gets 'request', 'upgrade', 'clientError' and the other events
+   * that http.Server has for them. For a middleware that calls `next()` afterwards.
+   */
+  answerBy(responder: Responder): void {
+    this.responder = responder;
+  }
+
+  /**
+   * Lends the handover to `offer`, which may pass its descriptors on to somebody else. Until it settles nobody decides, and
+   * `middlewareTimeoutMs` stands still.
+   * @param offer borrows the descriptors; resolves with true if somebody else has them now: then ours are closed. The signal says that
+   * the server is destroyed, and nobody is to have them any more
+   * @returns whether it is decided now: somebody else has it, or the server was destroyed meanwhile
+   * @throws `BKR_ERR_HANDOVER_DECIDED`; what `offer` throws
+   */
+  async lend(offer: (handover: Handover, signal: AbortSignal) => Promise<boolean>): Promise<boolean> {
+    if (this.#state !== 'undecided') throw new RuntimeError('BKR_ERR_HANDOVER_DECIDED');
+    this.#state = 'lent';
+    const abandoning = new AbortController();
+    this.#abandoning = abandoning;
+    let isGone = false;
+    try {
+      isGone = await offer(this.#handover, abandoning.signal);
+    } finally {
+      this.#state = 'undecided';
+      if (isGone) closeHandover(this.take());
+      else if (abandoning.signal.aborted) endClient(this.take());
+    }
+    return this.isDecided;
+  }
+
+  /** Tells the operator of a failure: the server's `'handoverError'` and its counters. */
+  report(error: RuntimeError): void {
+    this.#onError(error);
+  }
+
   /** Registers an observer of everything later on this connection. */
   observe(observer: HandoverObserver): void {
     this.observers.push(observer);
@@ -128,10 +183,16 @@ export class IncomingHandover {
     for (const observer of this.observers.splice(0)) observer.onClose?.(hadError);
   }
 
+  /** @internal Closes it, at once or when it is no longer lent. */
+  abandon(): void {
+    if (this.isLent) this.#abandoning?.abort();
+    else closeHandover(this.take());
+  }
+
   /** @internal */
   decide(decision: Decision): void {
-    if (this.#isDecided) throw new RuntimeError('BKR_ERR_HANDOVER_DECIDED');
-    this.#isDecided = true;
+    if (this.#state !== 'undecided') throw new RuntimeError('BKR_ERR_HANDOVER_DECIDED');
+    this.#state = 'decided';
     this.#decide(decision);
   }
 }

@@ -8,6 +8,7 @@ export {
   PARKING,
   PARKING_EVENT,
   type ParkingLot,
+  SOCKET_FACT,
   type SocketAddress,
   type TcpInfo,
 } from '@fdpass/native';

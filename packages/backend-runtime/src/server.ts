@@ -18,6 +18,7 @@ import {
   type ResolvedOptions,
   resolveOptions,
 } from './options.js';
+import { letOthersAnswer, type Responder } from './responder.js';
 import { throwLater } from './throw-later.js';
 
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
@@ -68,9 +69,10 @@ export class HandoverServer extends Server {
       this.emit('handoverError', error, sender),
     );
     this.#receiver.on('close', () => this.#closeIfDrained());
+    letOthersAnswer(this, (socket) => this.#responderOf(this.connectionOf(socket)));
     // Without a listener http.Server answers by itself, and the connection would take its second request for the first.
     this.on('checkExpectation', (_request, response) => {
-      if (this.listenerCount('checkExpectation') === 1) response.writeHead(417).end();
+      if (this.listenerCount('checkExpectation') === 1) failExpectation(response);
     });
   }
 
@@ -80,8 +82,9 @@ export class HandoverServer extends Server {
       if (typeof each === 'function') {
         this.#intake.middleware.push(each);
       } else {
-        this.#intake.middleware.push(each.middleware);
+        // First, for it may refuse.
         each.attach?.(this);
+        this.#intake.middleware.push(each.middleware);
       }
     }
     return this;
@@ -192,19 +195,22 @@ export class HandoverServer extends Server {
       case 'checkContinue':
       case 'checkExpectation': {
         const [request, response] = args as [IncomingMessage, ServerResponse];
-        const isServed = this.connectionOf(request.socket)?.onRequest(request, response) ?? true;
-        return isServed ? super.emit(event, ...args) : true;
+        const connection = this.connectionOf(request.socket);
+        const isServed = connection?.onRequest(request, response) ?? true;
+        return isServed ? this.#emitFor(connection, event, args) : true;
       }
       case 'upgrade':
       case 'connect': {
         const [request, socket, head] = args as [IncomingMessage, Duplex, Buffer];
-        const isServed = this.connectionOf(socket)?.onUpgrade(request, socket, head) ?? true;
-        return isServed ? super.emit(event, ...args) : true;
+        const connection = this.connectionOf(socket);
+        const isServed = connection?.onUpgrade(request, socket, head) ?? true;
+        return isServed ? this.#emitFor(connection, event, args) : true;
       }
       case 'clientError': {
         const [error, socket] = args as [Error, Duplex];
-        const isServed = this.connectionOf(socket)?.onClientError(error, socket) ?? true;
-        return isServed ? super.emit(event, ...args) : true;
+        const connection = this.connectionOf(socket);
+        const isServed = connection?.onClientError(error, socket) ?? true;
+        return isServed ? this.#emitFor(connection, event, args) : true;
       }
       default:
         return super.emit(event as string, ...args);
@@ -217,6 +223,23 @@ export class HandoverServer extends Server {
       this.once('close', resolve);
       this.close();
     });
+  }
+
+  /** To the listeners of whoever answers the connection. */
+  #emitFor(connection: Connection | undefined, event: string, args: unknown[]): boolean {
+    const responder = this.#responderOf(connection);
+    if (responder === undefined) return super.emit(event, ...args);
+    if (event === 'checkExpectation' && responder.listenerCount(event) === 0) {
+      failExpectation(args[1] as ServerResponse);
+      return true;
+    }
+    return responder.emit(event, ...args);
+  }
+
+  /** Undefined if it is this server, by whatever name a middleware calls it. */
+  #responderOf(connection: Connection | undefined): Responder | undefined {
+    const responder = connection?.incoming.responder;
+    return responder === this ? undefined : responder;
   }
 
   #closeOnAbort(signal: AbortSignal): void {
@@ -310,6 +333,9 @@ export function createServer(
 ): HandoverServer {
   return typeof first === 'function' ? new HandoverServer({}, first) : new HandoverServer(first, listener);
 }
+
+/** As http.Server does it by itself. */
+const failExpectation = (response: ServerResponse): void => void response.writeHead(417).end();
 
 const alreadyListening = (): Error =>
   Object.assign(new Error('Listen method has been called more than once without closing.'), {
