@@ -238,3 +238,17 @@ test('an upgraded connection that ends lets the server close before the deadline
   await until('the server is closed', () => state.done);
   await client.close();
 });
+
+test('a request that is there already when the server closes is answered, and says that it is the last', async (t) => {
+  const { server, path } = await serve(t, { keepAlive: { scope: '/' } });
+  // As our module sends it: then its connection is kept without a socket.
+  const client = await handOver(path, { headers: { SERVER_PROTOCOL: 'HTTP/1.1' } });
+  await client.readUntil('served');
+  // The kernel has it at once; the server has not looked yet.
+  const sent = client.send('GET /2 HTTP/1.1\r\nHost: example.test\r\n\r\n');
+  server.close();
+  await sent;
+  const answers = await client.readToEnd();
+  t.is(answers.match(/served/g)?.length, 2);
+  t.regex(answers.slice(answers.lastIndexOf('HTTP/1.1')), /Connection: close/i);
+});

@@ -158,6 +158,11 @@ export class LeanConnection implements LeanSocketOwner, Parkable {
     }
   }
 
+  /** What comes next is there, and not read yet. */
+  get hasNextRequest(): boolean {
+    return this.#state === 'parked' && hasUnread(this.#passedFd.fd);
+  }
+
   /** @returns false if an answer is under way */
   closeIfIdle(): boolean {
     if (this.#state !== 'parked') return false;

@@ -46,7 +46,9 @@ export class LeanIntake {
 
   /** Closes those that wait for their next request. */
   closeIdle(): void {
-    for (const connection of this.#host.parking.connections()) connection.closeIfIdle();
+    for (const connection of this.#host.parking.connections()) {
+      if (!connection.hasNextRequest) connection.closeIfIdle();
+    }
   }
 
   /** Closes all of them, also in the middle of an answer. */

@@ -11,6 +11,8 @@ export interface Parkable {
   onEnded(): void;
   /** The time is up. It waits no longer. */
   onExpired(): void;
+  /** What comes next is there, and not read yet. */
+  readonly hasNextRequest: boolean;
   /** @returns false if it is not idle */
   closeIfIdle(): boolean;
   destroy(): void;
