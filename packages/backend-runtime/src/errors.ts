@@ -126,6 +126,52 @@ export const ERRORS = {
     scope: 'call',
     message: (name: string, wanted: string) => `The option ${name} must be ${wanted}`,
   },
+  BKR_ERR_PREFIX: {
+    scope: 'call',
+    message: (place: string, text: string, what: string) => `${place} is no prefix (${text}): ${what}`,
+  },
+  BKR_ERR_PREFIX_TWICE: {
+    scope: 'call',
+    message: (place: string, otherPlace: string, what: string) =>
+      `${place} and ${otherPlace} are for the same connections: ${what}`,
+  },
+  BKR_ERR_PREFIX_OVERLAP: {
+    scope: 'call',
+    message: (place: string, what: string, otherPlace: string, other: string) =>
+      `${place} (${what}) overlaps ${otherPlace} (${other}), which "strict" does not allow`,
+  },
+  BKR_ERR_PREFIX_TABLE: {
+    scope: 'call',
+    message: (place: string, maxEntries: number) =>
+      `${place} is one too many: a table has at most ${maxEntries} entries`,
+  },
+  BKR_ERR_ROUTE_LOOP: {
+    scope: 'call',
+    message: (place: string, backend: string) =>
+      `${place} passes connections on to ${backend}, where this server itself listens`,
+  },
+  BKR_ERR_ROUTE_HOPS: {
+    scope: 'connection',
+    message: (place: string, hops: number, maxHops: number) =>
+      `A connection that came through ${hops} routers would be passed on by ${place}, and ${maxHops} (maxHops) may be before: that is a loop. ` +
+      'The client gets 508',
+  },
+  BKR_ERR_ROUTE_DOWN: {
+    scope: 'connection',
+    message: (place: string, backends: string) =>
+      `No backend of ${place} took a connection: ${backends}. The client gets 503`,
+  },
+  BKR_ERR_NO_ROUTE: {
+    scope: 'connection',
+    message: (local: string) =>
+      `No route is for a connection to ${local}, and there is no default. The client gets 421`,
+  },
+  BKR_ERR_ROUTE_HANDLERS: {
+    scope: 'call',
+    message: (route: string, most: number) =>
+      `${route} has more than ${most} handlers, the most a path and method may have with constraints. For more, choose in one handler: ` +
+      'prefixMatcher()',
+  },
   BKR_ERR_OTHER_SERVER: {
     scope: 'call',
     message: () =>
@@ -146,8 +192,10 @@ export const ERRORS = {
   },
   BKR_ERR_FRONT_DOOR_STATE: {
     scope: 'call',
-    message: (state: string) =>
-      `listen() was called on a front door that is ${state}: it listens once; for more ports give it more listeners`,
+    message: (call: 'listen' | 'replace', state: string) =>
+      call === 'listen'
+        ? `listen() was called on a front door that is ${state}: it listens once; for other ports replace its listeners`
+        : `replace() was called on a front door that is ${state}: only one that listens has listeners to replace`,
   },
   BKR_ERR_FRONT_DOOR_BAD_REQUEST: {
     scope: 'connection',

@@ -23,7 +23,7 @@ test('the options are told from the arguments of the message', (t) => {
 test('every message is one line without a full stop at its end and without a hole', (t) => {
   for (const code of Object.keys(ERRORS) as RuntimeErrorCode[]) {
     const build = ERRORS[code].message as (...args: (string | number)[]) => string;
-    const message = build(...[104, 'bytes', 106].slice(0, build.length));
+    const message = build(...[104, 'bytes', 106, 'more'].slice(0, build.length));
     t.notRegex(message, /undefined|NaN|\.$|\n/, code);
     t.regex(message, /^\S.{10,}\S$/, code);
   }
