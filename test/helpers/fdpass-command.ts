@@ -9,7 +9,8 @@ import { until } from './until.js';
 
 /** The root of the checkout. */
 export const root = fileURLToPath(new URL('../../../', import.meta.url));
-const BIN = join(root, 'packages/backend-runtime/bin/fdpass.js');
+/** The command's own file. */
+export const BIN = join(root, 'packages/backend-runtime/bin/fdpass.js');
 const TIMEOUT_MS = 20_000;
 
 export interface Ended {

@@ -1,12 +1,14 @@
 // `fdpass front`: the front door alone, in front of receivers in this process.
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { chmodSync, existsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createServer as createHandoverServer, type HandoverServer } from '@fdpass/backend-runtime';
 import test, { type ExecutionContext } from 'ava';
+import { loadNative } from '#native/index.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
-import { assertOneSentence, FdpassCommand, temporaryFolder } from '../helpers/fdpass-command.js';
+import { assertOneSentence, BIN, FdpassCommand, temporaryFolder } from '../helpers/fdpass-command.js';
+import { needs, privilege, program } from '../helpers/requirements.js';
 
 guardDescriptors(test);
 
@@ -30,8 +32,8 @@ async function front(
   cwd?: string,
 ): Promise<{ command: FdpassCommand; ports: number[] }> {
   const command = FdpassCommand.start(t, ['front', ...args], cwd === undefined ? {} : { cwd });
-  await command.printed(new RegExp(`(?:^http://\\S+ -> .*\\n){${count}}`, 'm'));
-  const ports = [...command.stdout.matchAll(/^http:\/\/[^\s]+:(\d+)\/ ->/gm)].map(([, port]) => Number(port));
+  await command.printed(new RegExp(`(?:^http://.* -> .*\\n){${count}}`, 'm'));
+  const ports = [...command.stdout.matchAll(/^http:\/\/[^\s]+:(\d+)\/ /gm)].map(([, port]) => Number(port));
   return { command, ports };
 }
 
@@ -69,6 +71,72 @@ test.serial('several backends of one address are tried in order', async (t) => {
   t.is(await get(ports[0]), two);
   await command.printed('FDPASS_ERR_BACKEND_DOWN');
   command.kill('SIGINT');
+  t.is((await command.ended).code, 0);
+});
+
+test.serial('several may share a port, each with prefixes or an interface', async (t) => {
+  const cwd = temporaryFolder(t);
+  const [one, two, rest] = [join(cwd, 'one.sock'), join(cwd, 'two.sock'), join(cwd, 'rest.sock')];
+  await Promise.all([backend(t, one), backend(t, two), backend(t, rest)]);
+  const { command, ports } = await front(t, 3, [
+    ...['--listen', '[::]:0', '--prefix', '127.0.1.0/24', '--prefix', '127.0.3.0/24', '--to', one],
+    ...['--listen', '[::]:0', '--prefix', '127.0.1.128/25', '--ingress', 'lo', '--to', two],
+    ...['--listen', '[::]:0', '--to', rest],
+  ]);
+  const [port] = ports;
+  t.deepEqual(new Set(ports), new Set([port]));
+  t.is(await get(port, '127.0.1.1'), one);
+  t.is(await get(port, '127.0.3.1'), one);
+  t.is(await get(port, '127.0.1.200'), two);
+  t.is(await get(port, '127.0.2.1'), rest);
+  t.is(
+    command.stdout,
+    `http://localhost:${port}/ (127.0.1.0/24 127.0.3.0/24) -> unix:${one}\n` +
+      `http://localhost:${port}/ (127.0.1.128/25 by lo) -> unix:${two}\nhttp://localhost:${port}/ -> unix:${rest}\n`,
+  );
+  command.kill('SIGTERM');
+  t.is((await command.ended).code, 0);
+});
+
+test.serial('a prefix that is none is one sentence, which names its place', async (t) => {
+  const listen = ['--listen', '[::]:0', '--prefix', '127.0.1.1/24', '--to', 'unix:/run/app.sock'];
+  assertOneSentence(t, await FdpassCommand.run(t, ['front', ...listen]), /listeners\[0\]\.prefixes\[0\]/);
+});
+
+needs(
+  test.serial,
+  privilege('sysAdmin'),
+  program('setpriv', 'util-linux'),
+)('sockets of another user, as systemd passes them, are split as well', async (t) => {
+  const cwd = temporaryFolder(t);
+  chmodSync(cwd, 0o755);
+  const paths = ['one', 'two', 'rest'].map((name) => join(cwd, `${name}.sock`));
+  await Promise.all(paths.map((path) => backend(t, path)));
+  for (const path of paths) chmodSync(path, 0o666);
+  const native = loadNative();
+  const first = native.bindTcp('::', 0, true);
+  const { port } = native.localAddress(first);
+  const descriptors = [first, native.bindTcp('::', port, true), native.bindTcp('::', port, true)];
+  for (const fd of descriptors) native.listen(fd, 64);
+  const [one = '', two = '', rest = ''] = paths;
+  const command = FdpassCommand.start(
+    t,
+    [
+      ...['front', '--listen', 'fd:3', '--prefix', '127.0.1.0/24', '--to', one],
+      ...['--listen', 'fd:4', '--prefix', '127.0.2.0/24', '--to', two, '--listen', 'fd:5', '--to', rest],
+    ],
+    {
+      descriptors,
+      command: ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, BIN],
+    },
+  );
+  for (const fd of descriptors) native.closeFd(fd);
+  await command.printed(/(?:^http:.*\n){3}/m);
+  t.is(await get(port, '127.0.1.1'), one);
+  t.is(await get(port, '127.0.2.1'), two);
+  t.is(await get(port, '127.0.3.1'), rest);
+  t.is(command.stderr, '');
+  command.kill('SIGTERM');
   t.is((await command.ended).code, 0);
 });
 

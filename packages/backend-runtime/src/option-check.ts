@@ -13,6 +13,16 @@ export function checkOption(name: string, isRight: boolean, wanted: string): voi
   if (!isRight) throw new RuntimeError('BKR_ERR_OPTION', name, wanted);
 }
 
+/**
+ * What is said under a misspelt name is not said at all.
+ * @throws `BKR_ERR_OPTION`
+ */
+export function checkMembers(name: string, value: object, members: readonly string[]): void {
+  for (const member of Object.keys(value)) {
+    checkOption(`${name}.${member}`, members.includes(member), `left out: there are ${members.join(', ')}`);
+  }
+}
+
 /** @throws `BKR_ERR_OPTION` */
 export function checkInteger(name: string, value: number, least: number, most: number): void {
   checkOption(

@@ -5,7 +5,16 @@ const ROUTE = { port: 8080, to: 'unix:/run/app.sock' };
 
 test('fills in the defaults', (t) => {
   t.deepEqual(frontDoorSettings({ listeners: [ROUTE] }), {
-    routes: [{ host: '127.0.0.1', port: 8080, backends: ['/run/app.sock'] }],
+    routes: [
+      {
+        place: 'listeners[0]',
+        host: '127.0.0.1',
+        port: 8080,
+        fd: undefined,
+        rules: [{ place: 'listeners[0]', prefix: undefined, ingress: undefined }],
+        backends: ['/run/app.sock'],
+      },
+    ],
     headTimeoutMs: 10_000,
     idleTimeoutMs: 60_000,
     sendTimeoutMs: 5_000,
@@ -38,6 +47,7 @@ const WRONG: [name: string, options: unknown][] = [
   ['listeners[1].port', { listeners: [ROUTE, { ...ROUTE, port: 65_536 }] }],
   ['listeners[0].port', { listeners: [{ to: '/a' }] }],
   ['listeners[0].host', { listeners: [{ ...ROUTE, host: '' }] }],
+  ['listeners[1].prefix', { listeners: [ROUTE, { ...ROUTE, host: '::', prefix: ['192.0.2.0/24'] }] }],
   ['listeners[0].to', { listeners: [{ port: 1 }] }],
   ['listeners[0].to', { listeners: [{ port: 1, to: [] }] }],
   ['listeners[0].to', { listeners: [{ port: 1, to: 'relative.sock' }] }],

@@ -83,6 +83,16 @@ test('a number nobody knows is looked for at once, and once', (t) => {
   t.is(table.tagOf(8, 'ipv4'), undefined, 'the old number is nobody any more');
 });
 
+test('a number by its name, without reading again', (t) => {
+  const fixture = make([], { 1: 'lo', 2: 'eth0' });
+  const { table } = fixture;
+  t.is(table.indexOf('eth0'), 2);
+  t.is(table.indexOf('eth1'), undefined);
+  t.is(fixture.reads, 1);
+  t.is(table.nameOf(2), 'eth0');
+  t.is(fixture.reads, 1);
+});
+
 test('what cannot be read stays as it was, is logged once, and is read for the next client', (t) => {
   const fixture = make([{ device: 'eth0' }], { 2: 'eth0' });
   const { table, interfaces, lines } = fixture;
@@ -99,6 +109,28 @@ test('what cannot be read stays as it was, is logged once, and is read for the n
   fixture.isBroken = true;
   t.is(table.tagOf(4, 'ipv4'), undefined);
   t.is(lines.length, 2, 'again, as it was well in between');
+});
+
+test.serial('whoever wants to know is told that something may have changed, and finds it then', (t) => {
+  withoutLinkEvents(t);
+  const clock = ManualClock.install(t);
+  const interfaces = [{ index: 2, name: 'eth0' }];
+  const found: (number | undefined)[] = [];
+  const table = new InterfaceTable(
+    [],
+    {
+      rescanIntervalMs: 1000,
+      logger: { warn() {}, error() {} },
+      onChange: () => found.push(table.indexOf('eth0')),
+    },
+    () => interfaces,
+  );
+  table.start();
+  t.deepEqual([table.indexOf('eth0'), found], [2, []]);
+  interfaces[0] = { index: 3, name: 'eth0' };
+  clock.advance(1000);
+  t.deepEqual(found, [3]);
+  table.stop();
 });
 
 test.serial('without link events it says so once, and reads again when the interval is over', (t) => {

@@ -92,26 +92,40 @@ function addDev(command: Command): void {
 
 function addFront(command: Command): void {
   const pairs: FrontPair[] = [];
+  const ofLast = (change: (pair: FrontPair) => void): FrontPair[] => {
+    const pair = pairs.at(-1);
+    if (pair === undefined) throw new InvalidArgumentError('its --listen must come first');
+    change(pair);
+    return pairs;
+  };
   command
     .command('front')
     .description('the front door alone: hand clients of a TCP address over to a UNIX socket')
     .requiredOption(
       '--listen <host:port>',
-      'TCP address; repeatable, each followed by its --to',
+      'TCP address, or fd:3 for a socket that systemd passes; repeatable, each followed by its --to',
       (value: string) => {
-        pairs.push({ listen: listenAddress(value), to: [] });
+        pairs.push({ listen: inheritedSocket(value) ?? listenAddress(value), to: [] });
         return pairs;
       },
+    )
+    .option(
+      '--prefix <cidr>',
+      'only clients of these local addresses; several for one --listen, which others may share',
+      (value: string) =>
+        ofLast((pair) => {
+          pair.prefixes = [...(pair.prefixes ?? []), value];
+        }),
+    )
+    .option('--ingress <name>', 'only clients that come in by this interface', (value: string) =>
+      ofLast((pair) => {
+        pair.ingress = value;
+      }),
     )
     .requiredOption(
       '--to <unix:path>',
       "a backend's socket; several for one --listen are tried in order",
-      (value: string) => {
-        const pair = pairs.at(-1);
-        if (pair === undefined) throw new InvalidArgumentError('its --listen must come first');
-        pair.to.push(socketPath(value));
-        return pairs;
-      },
+      (value: string) => ofLast((pair) => void pair.to.push(socketPath(value))),
     )
     .addOption(logLevel())
     .action((options) => front(pairs, options));
@@ -160,6 +174,12 @@ function seconds(value: string): number {
 }
 
 const nameOrNumber = (value: string): string | number => (/^\d+$/.test(value) ? Number(value) : value);
+
+/** `fd:3`; undefined for anything else. */
+function inheritedSocket(value: string): { fd: number } | undefined {
+  const [, digits] = /^fd:(\d{1,9})$/.exec(value) ?? [];
+  return digits === undefined ? undefined : { fd: Number(digits) };
+}
 
 /** `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`. */
 function listenAddress(value: string): { host: string; port: number } {

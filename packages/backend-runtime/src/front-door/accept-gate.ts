@@ -8,20 +8,21 @@ const SHORTAGE_PAUSE_MS = 100;
 
 /** Opens and shuts all listeners of one front door together. */
 export class AcceptGate {
-  readonly #listeners: readonly TcpListener[];
+  #listeners: readonly TcpListener[] = [];
   /** The first descriptor number that is reserved: the kernel gives out the lowest free one. */
   readonly #reservedFrom: number;
   #full = false;
   #shortage: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(listeners: readonly TcpListener[]) {
-    this.#listeners = listeners;
+  constructor() {
     const { soft } = native().descriptorLimits();
     this.#reservedFrom = soft - Math.min(RESERVED_DESCRIPTORS, Math.floor(soft / 8));
   }
 
-  open(): void {
+  /** These from now on; what others do is not its business any more. */
+  open(listeners: readonly TcpListener[]): void {
+    this.#listeners = listeners;
     this.#update();
   }
 

@@ -1,11 +1,10 @@
 // One client of the front door, from accept to the end of our copy of its descriptor: read the head, hand over, or answer.
 // It owns the descriptor; whoever made it counts and logs.
 import { RuntimeError, type RuntimeErrorCode } from '../errors.js';
+import { type Backend, handOver, type Refusal } from '../handing-over.js';
 import { native } from '../native.js';
 import { type AnswerStatus, ErrorAnswer } from './error-answer.js';
-import { type Backend, handOver, type Refusal } from './handing-over.js';
 import { type HeadOutcome, HeadReader, type HeadReading } from './head-reader.js';
-import type { TcpListener } from './listener.js';
 import type { RequestHead } from './request-head-parser.js';
 import { plainAddress, type ServerAddress, scgiVariables } from './scgi-variables.js';
 
@@ -54,7 +53,7 @@ const STATUS_OF_REFUSAL: Partial<Record<Refusal['code'], AnswerStatus>> = {
 export class Client {
   readonly #fd: number;
   readonly #host: ClientHost;
-  readonly #listener: TcpListener;
+  readonly #server: ServerAddress | undefined;
   readonly #backends: readonly Backend[];
   readonly #reader: HeadReader;
   #answer: ErrorAnswer | undefined;
@@ -63,11 +62,14 @@ export class Client {
   /** A copy of the descriptor may still lie in the queue of a backend that did not take it. */
   #refused = false;
 
-  /** Takes ownership of `fd`. */
-  constructor(fd: number, listener: TcpListener, backends: readonly Backend[], host: ClientHost) {
+  /**
+   * Takes ownership of `fd`.
+   * @param server undefined: the socket is asked where the client came in
+   */
+  constructor(fd: number, server: ServerAddress | undefined, backends: readonly Backend[], host: ClientHost) {
     this.#fd = fd;
     this.#host = host;
-    this.#listener = listener;
+    this.#server = server;
     this.#backends = backends;
     this.#reader = new HeadReader(fd, host.reading, (outcome) => this.#onHead(outcome));
   }
@@ -87,12 +89,13 @@ export class Client {
   }
 
   /**
-   * Closes the client without an answer. During a handover the descriptor is the sender's to use: it is closed when the
-   * sender has let go of it.
+   * Closes the client without an answer, as all others of the front door. During a handover the descriptor is the sender's to use: it is
+   * closed when the sender has let go of it, which it is told to do with all of its clients.
    */
   destroy(): void {
     this.#cancelled = true;
     if (this.#state !== 'handing over') this.#release();
+    else for (const { sender } of this.#backends) sender.destroy();
   }
 
   #onHead(outcome: HeadOutcome): void {
@@ -118,8 +121,10 @@ export class Client {
     let refusal: Refusal | undefined;
     try {
       refusal = await handOver({
-        fd: this.#fd,
-        headers: scgiVariables(head, client, this.#serverAddress()),
+        handover: {
+          fd: this.#fd,
+          headers: scgiVariables(head, client, this.#server ?? native().localAddress(this.#fd)),
+        },
         backends: this.#backends,
         shortageTimeoutMs: this.#host.sendTimeoutMs,
         cancelled: () => this.#cancelled,
@@ -139,10 +144,6 @@ export class Client {
     this.#refused = true;
     this.#answerWith(STATUS_OF_REFUSAL[refusal.code] ?? 502, head.method);
     if (!this.#cancelled) this.#host.onHandoverError(refusal.error, client);
-  }
-
-  #serverAddress(): ServerAddress {
-    return this.#listener.wildcard ? native().localAddress(this.#fd) : this.#listener.address;
   }
 
   #address(): ClientAddress | undefined {

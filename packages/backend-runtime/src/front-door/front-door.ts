@@ -1,20 +1,25 @@
-// The front door: plain HTTP comes in by TCP, and each client's own socket goes to a backend. It owns the lifecycle, the
-// listeners and the counters; reading, handing over and answering are each client's.
+// The front door: plain HTTP comes in by TCP, and each client's own socket goes to a backend. It owns the lifecycle and the
+// counters; reading, handing over and answering are each client's, and which backends it is for is its port's.
 
-import { lookup } from 'node:dns/promises';
 import { EventEmitter } from 'node:events';
-import { isIP } from 'node:net';
-import { defaultWireLimits, Sender } from '@fdpass/scgi-fdpass';
+import { defaultWireLimits } from '@fdpass/scgi-fdpass';
 import { RuntimeError } from '../errors.js';
+import type { Refusal } from '../handing-over.js';
+import { LogThrottle } from '../log-throttle.js';
 import type { SocketAddress } from '../native.js';
 import { AcceptGate } from './accept-gate.js';
 import { Client, type ClientAddress, type ClientHost } from './client.js';
 import type { AnswerStatus } from './error-answer.js';
-import type { Backend, Refusal } from './handing-over.js';
 import type { HeadReading } from './head-reader.js';
-import { type ListenerUser, TcpListener } from './listener.js';
-import { LogThrottle } from './log-throttle.js';
-import { type FrontDoorOptions, type FrontDoorSettings, frontDoorSettings } from './options.js';
+import type { TcpListener } from './listener.js';
+import { ListenerSet, type ListenerSetUser, type ResolvedRoutes, resolveRoutes } from './listener-set.js';
+import {
+  type FrontDoorOptions,
+  type FrontDoorRoute,
+  type FrontDoorSettings,
+  frontDoorSettings,
+} from './options.js';
+import { frontDoorRoutes } from './routes.js';
 import { OWN_VARIABLES } from './scgi-variables.js';
 import { count, type FrontDoorStats, newStats } from './stats.js';
 
@@ -40,7 +45,6 @@ type State = 'new' | 'starting' | 'listening' | 'closing' | 'closed';
  */
 export class FrontDoor extends EventEmitter<FrontDoorEvents> {
   readonly #settings: FrontDoorSettings;
-  readonly #senders = new Map<string, Sender>();
   readonly #clients = new Set<Client>();
   readonly #stats = newStats();
   readonly #log: LogThrottle;
@@ -48,8 +52,9 @@ export class FrontDoor extends EventEmitter<FrontDoorEvents> {
   readonly #whenClosed: Promise<void>;
   #resolveClosed: () => void = () => {};
   #state: State = 'new';
-  #listeners: readonly TcpListener[] = [];
+  readonly #listeners: ListenerSet;
   #gate: AcceptGate | undefined;
+  #replaced: Promise<unknown> = Promise.resolve();
   #closeDeadline: NodeJS.Timeout | undefined;
 
   /** @throws BKR_ERR_OPTION */
@@ -58,6 +63,7 @@ export class FrontDoor extends EventEmitter<FrontDoorEvents> {
     this.#settings = frontDoorSettings(options);
     this.#log = new LogThrottle(this.#settings.logger);
     this.#host = this.#clientHost();
+    this.#listeners = new ListenerSet(this.#listenerUser(), this.#settings.sendTimeoutMs, this.#log);
     this.#whenClosed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -69,25 +75,43 @@ export class FrontDoor extends EventEmitter<FrontDoorEvents> {
    * ERR_FDPASS_PLATFORM, ERR_FDPASS_ADDON
    */
   async listen(): Promise<void> {
-    if (this.#state !== 'new') throw new RuntimeError('BKR_ERR_FRONT_DOOR_STATE', this.#state);
+    this.#expect('new', 'listen');
     this.#state = 'starting';
     try {
-      const hosts = await Promise.all(this.#settings.routes.map(({ host }) => ipAddress(host)));
+      const routes = await resolveRoutes(this.#settings.routes);
       // Closed while names were looked up.
-      if (!this.#is('starting')) throw new RuntimeError('BKR_ERR_FRONT_DOOR_STATE', this.#state);
-      this.#bind(hosts);
+      this.#expect('starting', 'listen');
+      this.#use(routes);
     } catch (error) {
       if (this.#is('starting')) this.#state = 'new';
       throw error;
     }
     this.#state = 'listening';
     this.emit('listening');
-    this.#gate?.open();
+    this.#gate?.open(this.#listeners.sockets);
+  }
+
+  /**
+   * Goes on with other listeners, while clients come: ports in both lists stay open, and no client of theirs is refused, reset or given to a
+   * wrong backend; new ports are opened before anything changes; the others are closed when their backlog is taken in, as far as
+   * `maxConnections` has room. On any error all stays as it was. Of several calls the last one counts.
+   * @throws BKR_ERR_OPTION, BKR_ERR_PREFIX, BKR_ERR_PREFIX_TWICE, with the place; system errors of the first new listener that fails, with
+   * `address` and `port`; BKR_ERR_FRONT_DOOR_STATE
+   */
+  async replace(listeners: readonly FrontDoorRoute[]): Promise<void> {
+    this.#expect('listening', 'replace');
+    const resolving = resolveRoutes(frontDoorRoutes(listeners));
+    // One after the other, however long their names are looked up.
+    const before = this.#replaced;
+    this.#replaced = Promise.allSettled([before, resolving]);
+    const [routes] = await Promise.all([resolving, before]);
+    this.#expect('listening', 'replace');
+    this.#use(routes);
   }
 
   /** Where it listens, in the order of `listeners`; empty unless it does. */
   addresses(): SocketAddress[] {
-    return this.#is('listening') ? this.#listeners.map(({ address }) => ({ ...address })) : [];
+    return this.#is('listening') ? this.#listeners.addresses : [];
   }
 
   stats(): FrontDoorStats {
@@ -97,6 +121,7 @@ export class FrontDoor extends EventEmitter<FrontDoorEvents> {
       refused: { ...stats.refused },
       clientErrors: { ...stats.clientErrors },
       answered: { ...stats.answered },
+      partitions: this.#is('listening') ? this.#listeners.partitions : [],
     };
     for (const { state } of this.#clients) {
       if (state === 'reading') snapshot.waiting++;
@@ -107,16 +132,15 @@ export class FrontDoor extends EventEmitter<FrontDoorEvents> {
   }
 
   /**
-   * Stops accepting, after taking in what waits in the backlog, and resolves when every client is handed over or answered,
+   * Stops accepting, after taking in what waits in the backlog and has room, and resolves when every client is handed over or answered,
    * at the latest after `closeTimeoutMs`. A client that has not begun its request gets half a second. Idempotent.
    */
   close(): Promise<void> {
     if (this.#is('listening')) {
       this.#state = 'closing';
       this.#gate?.close();
-      for (const listener of this.#listeners) {
-        listener.drainAndClose(this.#settings.maxConnections - this.#clients.size);
-      }
+      for (const listener of this.#listeners.sockets) this.#drain(listener);
+      this.#listeners.stopFollowing();
       for (const client of this.#clients) client.shortenIdle(CLOSING_IDLE_TIMEOUT_MS);
       this.#closeDeadline = setTimeout(() => void this.destroy(), this.#settings.closeTimeoutMs);
       this.#finishWhenEmpty();
@@ -131,9 +155,9 @@ export class FrontDoor extends EventEmitter<FrontDoorEvents> {
     if (this.#is('closed')) return this.#whenClosed;
     this.#state = 'closing';
     this.#gate?.close();
-    for (const listener of this.#listeners) listener.close();
+    for (const listener of this.#listeners.sockets) listener.close();
+    this.#listeners.stopFollowing();
     for (const client of this.#clients) client.destroy();
-    for (const sender of this.#senders.values()) sender.destroy();
     this.#finishWhenEmpty();
     return this.#whenClosed;
   }
@@ -142,43 +166,47 @@ export class FrontDoor extends EventEmitter<FrontDoorEvents> {
     return this.#state === state;
   }
 
-  #bind(hosts: readonly string[]): void {
-    const listeners: TcpListener[] = [];
-    try {
-      this.#settings.routes.forEach(({ port, backends }, index) => {
-        const user = this.#listenerUser(backends.map((path) => this.#backend(path)));
-        listeners.push(new TcpListener(hosts[index] as string, port, user));
-      });
-      this.#gate = new AcceptGate(listeners);
-    } catch (error) {
-      for (const listener of listeners) listener.close();
-      throw error;
-    }
-    this.#listeners = listeners;
+  /** @throws BKR_ERR_FRONT_DOOR_STATE */
+  #expect(state: State, call: 'listen' | 'replace'): void {
+    if (!this.#is(state)) throw new RuntimeError('BKR_ERR_FRONT_DOOR_STATE', call, this.#state);
   }
 
-  #backend(path: string): Backend {
-    let sender = this.#senders.get(path);
-    if (sender === undefined) {
-      sender = new Sender({ path, timeoutMs: this.#settings.sendTimeoutMs });
-      this.#senders.set(path, sender);
-    }
-    return { name: `unix:${path.replace('\0', '@')}`, sender };
+  #use(routes: ResolvedRoutes): void {
+    const gate = this.#gate ?? new AcceptGate();
+    const closeOthers = this.#listeners.use(routes);
+    this.#gate = gate;
+    if (this.#is('listening')) gate.open(this.#listeners.sockets);
+    closeOthers((listener) => this.#drain(listener));
   }
 
-  #listenerUser(backends: readonly Backend[]): ListenerUser {
+  #drain(listener: TcpListener): void {
+    listener.drainAndClose(() => this.#clients.size < this.#settings.maxConnections);
+  }
+
+  #listenerUser(): ListenerSetUser {
+    const stats = this.#stats;
     return {
-      onClient: (fd, listener) => {
-        const client = new Client(fd, listener, backends, this.#host);
-        this.#stats.accepted++;
-        this.#clients.add(client);
-        if (this.#clients.size >= this.#settings.maxConnections && this.#gate?.onFull())
-          this.#stats.connectionPauses++;
-        if (this.#gate?.isReserved(fd)) this.#onShortage('the process is near its limit of open descriptors');
-        client.start();
+      onClient: (fd, backends, server) => {
+        stats.accepted++;
+        this.#onClient(new Client(fd, server, backends, this.#host), fd);
+      },
+      onUnrouted: () => {
+        stats.accepted++;
+        stats.unrouted++;
+      },
+      onRerouted: () => {
+        stats.rerouted++;
       },
       onAcceptError: (error) => this.#onShortage(`accepting failed with ${error.code ?? error.message}`),
     };
+  }
+
+  #onClient(client: Client, fd: number): void {
+    this.#clients.add(client);
+    if (this.#clients.size >= this.#settings.maxConnections && this.#gate?.onFull())
+      this.#stats.connectionPauses++;
+    if (this.#gate?.isReserved(fd)) this.#onShortage('the process is near its limit of open descriptors');
+    client.start();
   }
 
   #clientHost(): ClientHost {
@@ -248,10 +276,6 @@ export class FrontDoor extends EventEmitter<FrontDoorEvents> {
       this.emit('close');
     });
   }
-}
-
-async function ipAddress(host: string): Promise<string> {
-  return isIP(host) === 0 ? (await lookup(host)).address : host;
 }
 
 /**

@@ -2,4 +2,4 @@
 export type { ClientAddress } from './client.js';
 export { createFrontDoor, type FrontDoor, type FrontDoorEvents } from './front-door.js';
 export type { FrontDoorOptions, FrontDoorRoute } from './options.js';
-export type { FrontDoorStats } from './stats.js';
+export type { FrontDoorPartition, FrontDoorStats } from './stats.js';

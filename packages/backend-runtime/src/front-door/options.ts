@@ -1,13 +1,29 @@
 // The front door's options: what they mean, their defaults and their bounds. It owns no state.
 import { RuntimeError } from '../errors.js';
 import type { Logger } from '../options.js';
+import { frontDoorRoutes, type Route } from './routes.js';
 
-/** One port and the backends its clients go to. */
+/** One port, or those of its clients that come to some addresses or by some interface, and the backends they go to. */
 export interface FrontDoorRoute {
   /** An IP address or a name; '::' takes IPv4 clients too. @default '127.0.0.1' */
   host?: string;
-  /** 0 lets the kernel choose: see `addresses()`. */
-  port: number;
+  /** 0 to 65535; 0 lets the kernel choose: see `addresses()`. Required without `fd`. */
+  port?: number;
+  /**
+   * Instead of `host` and `port`: a listening TCP socket inherited from a supervisor (socket activation). The front door owns it once
+   * `listen()` or `replace()` has succeeded.
+   */
+  fd?: number;
+  /**
+   * Only clients whose local address is in one of these, as `203.0.113.0/24`; for host '::' or '0.0.0.0'. Listeners with the same host and
+   * port share it: the longest prefix wins. Clients for none of them are reset. @default every address
+   */
+  prefixes?: readonly string[];
+  /**
+   * Only clients that come in by the interface of this name; of equally long prefixes one with the interface wins. The interface need not
+   * exist yet. @default every interface
+   */
+  ingress?: string;
   /**
    * The backend's UNIX socket: `unix:/path`, `/path`, or an abstract name (with a NUL before it). Of several, the next one
    * is tried when one does not take a client; the same one twice is a second try.
@@ -36,7 +52,7 @@ export interface FrontDoorOptions {
 
 /** Options with every default filled in and checked. */
 export interface FrontDoorSettings {
-  routes: readonly { host: string; port: number; backends: readonly string[] }[];
+  routes: readonly Route[];
   headTimeoutMs: number;
   idleTimeoutMs: number;
   sendTimeoutMs: number;
@@ -47,16 +63,12 @@ export interface FrontDoorSettings {
 }
 
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
-/** sun_path is 108 bytes with its NUL (unix(7)). */
-const MAX_PATH_BYTES = 107;
 
-/** @throws BKR_ERR_OPTION */
+/** @throws BKR_ERR_OPTION, BKR_ERR_PREFIX, BKR_ERR_PREFIX_TWICE */
 export function frontDoorSettings(options: FrontDoorOptions): FrontDoorSettings {
   const { listeners, logger } = options;
-  if (!Array.isArray(listeners) || listeners.length === 0)
-    throw wrong('listeners', 'a list with at least one entry');
   return {
-    routes: listeners.map(checkRoute),
+    routes: frontDoorRoutes(listeners),
     headTimeoutMs: integer(options, 'headTimeoutMs', 10_000, 1, MAX_TIMEOUT_MS),
     idleTimeoutMs: integer(options, 'idleTimeoutMs', 60_000, 1, MAX_TIMEOUT_MS),
     sendTimeoutMs: integer(options, 'sendTimeoutMs', 5_000, 1, MAX_TIMEOUT_MS),
@@ -65,28 +77,6 @@ export function frontDoorSettings(options: FrontDoorOptions): FrontDoorSettings 
     maxConnections: integer(options, 'maxConnections', 10_000, 1, Number.MAX_SAFE_INTEGER),
     logger,
   };
-}
-
-function checkRoute(
-  { host = '127.0.0.1', port, to }: FrontDoorRoute,
-  index: number,
-): FrontDoorSettings['routes'][number] {
-  const where = `listeners[${index}]`;
-  if (typeof host !== 'string' || host === '') throw wrong(`${where}.host`, 'an IP address or a name');
-  if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw wrong(`${where}.port`, 'an integer from 0 to 65535');
-  const targets = typeof to === 'string' ? [to] : to;
-  if (!Array.isArray(targets) || targets.length === 0)
-    throw wrong(`${where}.to`, 'a UNIX socket, or a list of them');
-  return { host, port, backends: targets.map((target) => socketPath(target, `${where}.to`)) };
-}
-
-function socketPath(target: unknown, name: string): string {
-  const path = typeof target === 'string' ? target.replace(/^unix:/, '') : '';
-  if (!/^[/\0]./s.test(path) || path.includes('\0', 1))
-    throw wrong(name, '"unix:" and an absolute path, or NUL and an abstract name');
-  if (Buffer.byteLength(path) > MAX_PATH_BYTES) throw wrong(name, `at most ${MAX_PATH_BYTES} bytes long`);
-  return path;
 }
 
 type NumberOption =

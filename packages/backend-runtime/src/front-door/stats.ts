@@ -29,6 +29,26 @@ export interface FrontDoorStats {
   connectionPauses: number;
   /** How often the kernel woke us up for a client's head: about once per piece it comes in. */
   wakeUps: number;
+  /** Clients for no listener of their port: reset, without a byte read. */
+  unrouted: number;
+  /** Clients that came in by the socket of another listener than the one they are for now, as in the moment of a replacement. */
+  rerouted: number;
+  /** Now: the ports that are shared by prefix or ingress interface. */
+  partitions: FrontDoorPartition[];
+}
+
+/** How the clients of one port are split. */
+export interface FrontDoorPartition {
+  address: string;
+  port: number;
+  /** `kernel`: each listener has an accept queue of its own. `user`: clients come in by any, and are split once they are accepted. */
+  by: 'kernel' | 'user';
+  /** Prefixes, each once for every interface it is given for. */
+  rules: number;
+  /** Listening sockets; those of listeners that are gone are kept for others. */
+  sockets: number;
+  /** Of the kernel's program, which takes 4096; 0 without one. */
+  instructions: number;
 }
 
 /** Adds one to a counter of a sparse table. */
@@ -52,5 +72,8 @@ export function newStats(): FrontDoorStats {
     shortagePauses: 0,
     connectionPauses: 0,
     wakeUps: 0,
+    unrouted: 0,
+    rerouted: 0,
+    partitions: [],
   };
 }

@@ -69,7 +69,7 @@ export function resolveRules(rules: readonly InterfaceRule[]): Map<string, Devic
  * As the kernel judges it (net/core/dev.c), by bytes: to its isspace() 0xa0 is white space, too, and a name with `%` is a pattern of
  * names.
  */
-function isDeviceName(name: unknown): name is string {
+export function isDeviceName(name: unknown): name is string {
   if (typeof name !== 'string' || name === '.' || name === '..') return false;
   const bytes = Buffer.from(name);
   return (

@@ -12,6 +12,8 @@ export interface InterfaceTableOptions {
   rescanIntervalMs: number;
   /** Told when the interfaces cannot be followed or read. @default process warnings */
   logger?: Logger | undefined;
+  /** Called when an interface may have come, gone or changed, while they are followed. */
+  onChange?: (() => void) | undefined;
 }
 
 /** Reads the interfaces when it is asked after something may have changed, not before. */
@@ -19,6 +21,7 @@ export class InterfaceTable {
   readonly #tagsByDevice: ReadonlyMap<string, DeviceTags>;
   readonly #rescanIntervalMs: number;
   readonly #logger: Logger;
+  readonly #onChange: (() => void) | undefined;
   readonly #readInterfaces: () => readonly NetworkInterface[];
   /** By ifindex. Undefined: it was looked for in vain. */
   #names = new Map<number, string | undefined>();
@@ -35,12 +38,13 @@ export class InterfaceTable {
    */
   constructor(
     rules: readonly InterfaceRule[],
-    { rescanIntervalMs, logger = processWarnings }: InterfaceTableOptions,
+    { rescanIntervalMs, logger = processWarnings, onChange }: InterfaceTableOptions,
     readInterfaces: () => readonly NetworkInterface[] = () => native().interfaces(),
   ) {
     this.#tagsByDevice = resolveRules(rules);
     this.#rescanIntervalMs = rescanIntervalMs;
     this.#logger = logger;
+    this.#onChange = onChange;
     this.#readInterfaces = readInterfaces;
   }
 
@@ -50,6 +54,7 @@ export class InterfaceTable {
     this.#isFollowing = true;
     const onChange = (): void => {
       this.#mayHaveChanged = true;
+      this.#onChange?.();
     };
     try {
       this.#linkEvents = new LinkEvents(onChange, (error) => this.#warnOfSilence(error));
@@ -58,7 +63,7 @@ export class InterfaceTable {
     }
     if (this.#rescanIntervalMs > 0) this.#rescanTimer = setInterval(onChange, this.#rescanIntervalMs).unref();
     // Nobody told of what changed before.
-    onChange();
+    this.#mayHaveChanged = true;
   }
 
   /** Follows them no longer. Idempotent. */
@@ -79,6 +84,13 @@ export class InterfaceTable {
   nameOf(ifindex: number): string | undefined {
     this.#know(ifindex);
     return this.#names.get(ifindex);
+  }
+
+  /** Undefined if there is no interface of that name (now). */
+  indexOf(name: string): number | undefined {
+    if (this.#mayHaveChanged) this.#read();
+    for (const [index, each] of this.#names) if (each === name) return index;
+    return undefined;
   }
 
   /** A client may be faster than the news of the interface it came in by: a new number is looked for at once, and once only. */

@@ -35,7 +35,7 @@ export class PassingGateway implements Gateway {
   private constructor(path: string, options: PassingOptions) {
     this.#path = path;
     this.#options = options;
-    this.#listener = new TcpListener('127.0.0.1', 0, {
+    this.#listener = TcpListener.claim('127.0.0.1', 0, {
       onClient: (fd) => this.#onClient(new PassedFd(fd)),
       onAcceptError: () => {},
     });
