@@ -2,6 +2,9 @@
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import {
+  type Admission,
+  type AdmissionStats,
+  admission,
   type ConnectionInfo,
   connectionInfo,
   createFrontDoor,
@@ -14,6 +17,8 @@ import {
   type HandoverServerStats,
   type IncomingHandover,
   limitClients,
+  type MatchPrefix,
+  prefixMatcher,
   RuntimeError,
   sendFile,
 } from '@fdpass/backend-runtime';
@@ -69,6 +74,7 @@ test('listening, and what it says about itself', (t) => {
     expectTypeOf(server.close()).toEqualTypeOf<HandoverServer>();
     expectTypeOf(server.use()).toEqualTypeOf<HandoverServer>();
     expectTypeOf<HandoverServerOptions>().toHaveProperty('allowedPeers');
+    expectTypeOf<HandoverServerOptions>().toHaveProperty('trustedRouters');
   });
 });
 
@@ -180,4 +186,24 @@ test('files, front door and gateway', (t) => {
 test('the server is the class that is exported', (t) => {
   t.true(createServer() instanceof HandoverServer);
   t.true(createServer() instanceof http.Server);
+});
+
+test('admission() is for use(), and matchPrefix() has the type of the values', (t) => {
+  check(t, () => {
+    const admitting = admission({ block: ['192.0.2.0/24'], action: 'reset', dryRun: true });
+    expectTypeOf(admitting).toEqualTypeOf<Admission>();
+    createServer().use(admitting);
+    expectTypeOf(admitting.stats()).toEqualTypeOf<AdmissionStats>();
+    admitting.replace({ allow: ['192.0.2.0/24'] as const });
+    // @ts-expect-error: no such action
+    admission({ action: 'drop' });
+    const matchPrefix = prefixMatcher([{ localPrefix: '192.0.2.0/24', value: 1 }, { value: 2 }]);
+    expectTypeOf(matchPrefix).toEqualTypeOf<MatchPrefix<number>>();
+    createServer((request) => {
+      expectTypeOf(matchPrefix(request)).toEqualTypeOf<number | undefined>();
+      matchPrefix(request.socket);
+    });
+    // @ts-expect-error: undefined is what no rule is for
+    prefixMatcher([{ value: undefined }]);
+  });
 });

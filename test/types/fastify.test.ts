@@ -1,7 +1,9 @@
 // What a Fastify application sees: our factory changes none of Fastify's own types. The compiler is the test.
 import type http from 'node:http';
 import {
+  type ConnectionConstraint,
   type ConnectionInfo,
+  connectionConstraintPlugin,
   connectionInfoPlugin,
   type HandoverServer,
   handoverRequestId,
@@ -20,6 +22,7 @@ import Fastify, {
   type FastifyRequest,
   type FastifyServerFactory,
   type RawServerDefault,
+  type RouteOptions,
 } from 'fastify';
 
 test('Fastify({ serverFactory }) keeps its default types', async (t) => {
@@ -74,4 +77,26 @@ test('request.connectionInfo is there for every handler, and may be undefined', 
   await app.register(plugin);
   await app.close();
   t.pass();
+});
+
+test('a route constraint by the connection is typed', async (t) => {
+  const app = Fastify();
+  await app.register(connectionConstraintPlugin);
+  const handler = async (): Promise<string> => 'served';
+  expectTypeOf<NonNullable<RouteOptions['constraints']>['connection']>().toEqualTypeOf<
+    ConnectionConstraint | undefined
+  >();
+  const connection = { localPrefix: '203.0.113.0/24', port: 443, sourcePrefix: '::/0', ingress: 'mg1' };
+  app.get('/', { constraints: { connection, host: 'example.test', version: '1.0.0' } }, handler);
+  app.route({ method: ['PUT', 'POST'], url: '/', constraints: { connection: { port: 80 } }, handler });
+  const wrong = () => {
+    // @ts-expect-error: a port is a number
+    app.get('/', { constraints: { connection: { port: '80' } } }, handler);
+    // @ts-expect-error: no such member
+    app.get('/', { constraints: { connection: { localPrefx: '203.0.113.0/24' } } }, handler);
+    // @ts-expect-error: several members, not one text
+    app.get('/', { constraints: { connection: '203.0.113.0/24' } }, handler);
+  };
+  t.is(wrong.length, 0);
+  await app.close();
 });
