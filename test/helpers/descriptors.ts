@@ -69,6 +69,24 @@ export async function assertSameDescriptors(
 }
 
 /**
+ * Notes the descriptors of other processes.
+ * @returns asserts that they have exactly those again, and waits for that as {@link assertSameDescriptors} does
+ */
+export function watchDescriptors(
+  pids: readonly number[],
+): (t: ExecutionContext, timeoutMs?: number) => Promise<void> {
+  const before = pids.map((pid) => [pid, openDescriptors(pid)] as const);
+  const changes = (): string[] =>
+    before.flatMap(([pid, open]) =>
+      descriptorChanges(open, openDescriptors(pid)).map((line) => `${pid}: ${line}`),
+    );
+  return async (t, timeoutMs = 5000) => {
+    await until('the descriptors are as before', () => changes().length === 0, timeoutMs).catch(() => {});
+    t.deepEqual(changes(), [], 'descriptors before and after');
+  };
+}
+
+/**
  * Compares the descriptors before the first and after the last test of a file, also when tests fail. Call it before any other
  * `test.before`, so that what those open is expected to be closed as well.
  */

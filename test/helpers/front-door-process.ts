@@ -1,11 +1,15 @@
-// A front door in a process of its own, whose limit of descriptors the test sets from outside (ulimit -n). Commands come by
+// A front door in a process of its own, whose limit of descriptors, user and network namespace the test sets. Commands come by
 // IPC: `exhaust` takes every descriptor that is left, `release` gives them back, `stats` and `close` do what they say.
 import { closeSync, openSync } from 'node:fs';
 import { createFrontDoor } from '#runtime/front-door/index.js';
+import { native } from '#runtime/native.js';
+import { runAs } from './run-as.js';
 
-const [to = '', headTimeoutMs = ''] = process.argv.slice(2);
+const [to = '', headTimeoutMs = '', host = '127.0.0.1', port = '0', uid = ''] = process.argv.slice(2);
+native();
+if (uid !== '') runAs(Number(uid));
 const frontDoor = createFrontDoor({
-  listeners: [{ port: 0, to }],
+  listeners: [{ host, port: Number(port), to }],
   headTimeoutMs: Number(headTimeoutMs),
   sendTimeoutMs: 20_000,
 });

@@ -6,13 +6,11 @@ import { connectionInfo, createServer, interfaceStats } from '@fdpass/backend-ru
 import { createFrontDoor } from '#runtime/front-door/index.js';
 import { InterfaceTable } from '#runtime/ingress/interface-table.js';
 import { native } from '#runtime/native.js';
+import { runAs } from './run-as.js';
 
 const [rules = '', rescanIntervalMs = '', uid = ''] = process.argv.slice(2);
 native();
-// Groups first: afterwards there is no right to change them.
-if (uid !== '') process.setgroups?.([]);
-if (uid !== '') process.setgid?.(Number(uid));
-if (uid !== '') process.setuid?.(Number(uid));
+if (uid !== '') runAs(Number(uid));
 
 const warnings: string[] = [];
 const log = (_facts: object, message: string): void => void warnings.push(message);

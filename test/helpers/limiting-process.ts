@@ -19,6 +19,7 @@ function comeAndGo(address: string): void {
     version: 0,
     headers: decodeScgiHeaders(payload, defaultWireLimits),
     sender: { pid: 0, uid: 0, gid: 0 },
+    hops: 0,
     earlyBytes: Buffer.alloc(0),
     contentLength: 0,
   } as never;

@@ -85,6 +85,11 @@ export class NetworkNamespace {
     return this.run('ip', ...line.split(' '));
   }
 
+  /** Makes every address of these prefixes one of this namespace's own. */
+  ownPrefixes(...prefixes: readonly string[]): void {
+    for (const prefix of prefixes) this.ip(`route add local ${prefix} dev lo`);
+  }
+
   ifindex(device: string): number {
     const [link] = JSON.parse(this.ip(`-json link show dev ${device}`)) as { ifindex: number }[];
     return link?.ifindex ?? -1;
