@@ -80,7 +80,8 @@ test('client-certificate: the relay is told what a handover is told', (t) => {
       rest.replace(/ +/g, ' '),
     );
   t.is(named('fd_pass_param').length, 4);
-  t.deepEqual(named('scgi_param'), named('fd_pass_param'));
+  // A handover always has this one.
+  t.deepEqual(named('scgi_param'), ['SERVER_ADDR $server_addr', ...named('fd_pass_param')]);
 });
 
 const request = (forwarded: string): string =>
