@@ -21,17 +21,23 @@ const SOURCES: Readonly<Record<string, string>> = {
   FrontDoorOptions: 'packages/backend-runtime/src/front-door/options.ts',
   FrontDoorRoute: 'packages/backend-runtime/src/front-door/options.ts',
   ClientLimits: 'packages/backend-runtime/src/client-limits.ts',
+  ConnectionConstraint: 'packages/backend-runtime/src/routing/prefix-matcher.ts',
+  AdmissionOptions: 'packages/backend-runtime/src/routing/admission.ts',
   LogtailOptions: 'packages/backend-runtime/src/logtail/logtail.ts',
   InterfaceStatsOptions: 'packages/backend-runtime/src/stats/options.ts',
   StatsPluginOptions: 'packages/backend-runtime/src/stats/fastify-stats.ts',
   InterfaceRule: 'packages/backend-runtime/src/ingress/interface-rules.ts',
   CollectorOptions: 'packages/backend-runtime/src/logtail/collector.ts',
+  PrefixRoutes: 'packages/backend-runtime/src/routing/prefix-router.ts',
+  PrefixRouterOptions: 'packages/backend-runtime/src/routing/prefix-router.ts',
+  ConnectionPattern: 'packages/backend-runtime/src/routing/connection-table.ts',
   SendFileOptions: 'packages/backend-runtime/src/send-file.ts',
   GatewayOptions: 'packages/backend-runtime/src/testing/index.ts',
   ConnectionInfo: 'packages/backend-runtime/src/connection-info.ts',
   HandoverServerStats: 'packages/backend-runtime/src/server.ts',
   ReceiverStats: 'packages/scgi-fdpass/src/receiver.ts',
   FrontDoorStats: 'packages/backend-runtime/src/front-door/stats.ts',
+  FrontDoorPartition: 'packages/backend-runtime/src/front-door/stats.ts',
 };
 
 interface Member {
