@@ -1,5 +1,6 @@
 // A handover server in a process of its own, behind nginx: it answers a CountingLoad with its process id, after some time, and
-// echoes upgraded connections. Commands come by IPC: `listen`, `takeover`, `close`.
+// echoes upgraded connections. Commands come by IPC: `listen`, `takeover`, `close`; and `die`, which nothing answers: it is killed by its
+// next request, in the middle of it.
 import { once } from 'node:events';
 import { createServer } from '@fdpass/backend-runtime';
 import { loadAnswer } from './counting-load.js';
@@ -18,10 +19,16 @@ const listen = async (takeover: boolean): Promise<string> => {
   return 'listening';
 };
 
+const die = (): Promise<never> => {
+  server.prependOnceListener('request', () => process.kill(process.pid, 'SIGKILL'));
+  return new Promise(() => {});
+};
+
 const commands: Record<string, () => Promise<string>> = {
   listen: () => listen(false),
   takeover: () => listen(true),
   close: () => new Promise((resolve) => server.close(() => resolve('closed'))),
+  die,
 };
 process.on('message', async (command: string) => {
   process.send?.((await commands[command]?.()) ?? null);

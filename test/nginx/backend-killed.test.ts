@@ -132,7 +132,9 @@ for (const [over, directives] of WAYS) {
       await load.answered(100);
       for (const [n, backend] of processes.entries()) {
         if (n === KILLS) break;
-        await killed(backend);
+        // With at least one client that it had acknowledged.
+        backend.child.send('die');
+        await until('it is dead', () => backend.child.signalCode === 'SIGKILL');
         await load.answered(50);
         t.is(await processes[n + 1]?.ask('listen'), 'listening');
         await load.answered(100);
