@@ -4,7 +4,7 @@
 import { WireError } from './errors.js';
 import type { Handover } from './handover.js';
 import type { OutgoingHandover } from './sender.js';
-import { MAX_HOPS } from './via.js';
+import { MAX_HOPS, ROUTER_NAMES } from './via.js';
 
 /** Written anew for each hop, or of no meaning behind one: the router's connection is no channel. */
 const NOT_PASSED_ON: ReadonlySet<string> = new Set([
@@ -12,12 +12,7 @@ const NOT_PASSED_ON: ReadonlySet<string> = new Set([
   'SCGI',
   'FD_PASS_VERSION',
   'FD_PASS_KEEPALIVE',
-  'FD_PASS_VIA',
-  'FD_PASS_VIA_PID',
-  'FD_PASS_VIA_UID',
-  'FD_PASS_VIA_GID',
-  'FD_PASS_VIA_VERSION',
-  'FD_PASS_RELAY',
+  ...ROUTER_NAMES,
 ]);
 
 /**

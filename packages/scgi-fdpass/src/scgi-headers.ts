@@ -5,7 +5,7 @@ import { WireError } from './errors.js';
 import { defaultWireLimits, type WireLimits } from './limits.js';
 import { NamesByPlace } from './names-by-place.js';
 import { SingletonJudge } from './singleton-judge.js';
-import { ROUTER_HEADERS } from './via.js';
+import { ROUTER_HEADERS, ROUTER_NAMES } from './via.js';
 
 /**
  * Names that may occur only once: every name the two packages draw a conclusion from. SCGI forbids all duplicates, but web
@@ -19,12 +19,7 @@ export const SINGLETON_NAMES: ReadonlySet<string> = new Set([
   'FD_PASS_VERSION',
   'FD_PASS_KEEPALIVE',
   'FD_PASS_LOCATION',
-  'FD_PASS_VIA',
-  'FD_PASS_VIA_PID',
-  'FD_PASS_VIA_UID',
-  'FD_PASS_VIA_GID',
-  'FD_PASS_VIA_VERSION',
-  'FD_PASS_RELAY',
+  ...ROUTER_NAMES,
   // The connection
   'HTTPS',
   'KTLS_RX',

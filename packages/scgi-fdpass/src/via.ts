@@ -8,8 +8,18 @@ import type { ScgiHeaders } from './scgi-headers.js';
 /** Most routers one after the other: a message that has come through so many goes in a circle. */
 export const MAX_HOPS = 99;
 
-/** Most headers that a message gets on its way: FD_PASS_VERSION, five of FD_PASS_VIA and FD_PASS_RELAY. */
-export const ROUTER_HEADERS = 7;
+/** What a router says, and each router anew. */
+export const ROUTER_NAMES: readonly string[] = [
+  'FD_PASS_VIA',
+  'FD_PASS_VIA_PID',
+  'FD_PASS_VIA_UID',
+  'FD_PASS_VIA_GID',
+  'FD_PASS_VIA_VERSION',
+  'FD_PASS_RELAY',
+];
+
+/** Most headers that a message gets on its way: those, and FD_PASS_VERSION. */
+export const ROUTER_HEADERS = ROUTER_NAMES.length + 1;
 
 /** What a message says of its way; by the word of the router it came from. */
 export interface Via {
