@@ -140,7 +140,7 @@ export class ListenerGroup {
     this.#instructions = 0;
     if (this.#sockets.length === 1) return;
     const rules = this.#partitionRules();
-    const prefixes = new Set(rules.map(({ prefix }) => `${prefix?.key}/${prefix?.length}`)).size;
+    const prefixes = new Set(rules.map(({ prefix }) => prefix?.key)).size;
     // Each takes an instruction at the least: then there is no need to write it.
     if (prefixes > MAX_INSTRUCTIONS)
       return this.#spread(`${prefixes} prefixes need more than ${MAX_INSTRUCTIONS} instructions`);

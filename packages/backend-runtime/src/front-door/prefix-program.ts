@@ -72,7 +72,7 @@ function byLength(rules: readonly PartitionRule[], family: AddressFamily): Prefi
 
 /** @param otherwise where those go that no rule here matches */
 function ofLength(program: BackwardProgram, rules: readonly PrefixRule[], otherwise: Label): Label {
-  const byPrefix = new Map<number | string, PrefixRule[]>();
+  const byPrefix = new Map<string, PrefixRule[]>();
   for (const rule of rules) {
     const same = byPrefix.get(rule.prefix.key);
     if (same === undefined) byPrefix.set(rule.prefix.key, [rule]);

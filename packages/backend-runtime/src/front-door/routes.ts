@@ -157,7 +157,7 @@ function checkPrefixes(
 function checkRules(routes: readonly Route[]): void {
   const places = new Map<string, string>();
   for (const { place, prefix, ingress } of routes.flatMap(({ rules }) => rules)) {
-    const key = `${prefix?.key}/${prefix?.length} ${ingress}`;
+    const key = `${prefix?.key} ${ingress}`;
     const other = places.get(key);
     if (other !== undefined) {
       const what = `${prefix?.text ?? 'every address'}${ingress === undefined ? '' : ` by ${ingress}`}`;

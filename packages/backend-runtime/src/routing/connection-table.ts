@@ -69,15 +69,9 @@ export class ConnectionTable<Value extends {}> {
     const placeOf = (index: number): string => `${place}[${index}]`;
     checkTableSize(rules, placeOf);
     const numbered: Numbered<Value>[] = rules.map((rule, index) => ({ ...rule, index }));
-    for (const { index, ingress } of numbered) {
-      const isRight = ingress === undefined || (typeof ingress === 'string' && ingress !== '');
-      checkOption(`${placeOf(index)}.ingress`, isRight, 'the source tag or the name of an interface');
-    }
-    const keyOf = (text: string | undefined, name: string): string => {
-      if (text === undefined) return '';
-      const { family, length, key } = parsePrefix(text, name, hostBits);
-      return `${family} ${length} ${key}`;
-    };
+    for (const { index, ingress } of numbered) checkIngress(placeOf(index), ingress);
+    const keyOf = (text: string | undefined, name: string): string =>
+      text === undefined ? '' : parsePrefix(text, name, hostBits).key;
     const groups = grouped(
       numbered,
       ({ index, prefix, port }) => `${keyOf(prefix, `${placeOf(index)}.prefix`)} ${port}`,
@@ -117,6 +111,12 @@ export class ConnectionTable<Value extends {}> {
       ({ table, any }) => table?.find(facts.source, 0, pickByIngress) ?? (any && pickByIngress(any)),
     );
   }
+}
+
+/** @throws `BKR_ERR_OPTION` */
+export function checkIngress(place: string, ingress: string | undefined): void {
+  const isRight = ingress === undefined || (typeof ingress === 'string' && ingress !== '');
+  checkOption(`${place}.ingress`, isRight, 'the source tag or the name of an interface');
 }
 
 type Group<Item> = [Item, ...Item[]];

@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { factsOf } from '../connection-info.js';
 import { checkInteger, checkMembers, checkOption } from '../option-check.js';
-import { type ConnectionPattern, ConnectionTable } from './connection-table.js';
+import { type ConnectionPattern, ConnectionTable, checkIngress } from './connection-table.js';
 import { MatchedConnection } from './matched-connection.js';
 import { parsePrefix } from './prefix.js';
 
@@ -65,8 +65,7 @@ export function patternOf(
   checkMembers(place, constraint, [...MEMBERS, ...others]);
   const { localPrefix, port, sourcePrefix, ingress } = constraint;
   if (port !== undefined) checkInteger(`${place}.port`, port, 1, 65_535);
-  const isName = ingress === undefined || (typeof ingress === 'string' && ingress !== '');
-  checkOption(`${place}.ingress`, isName, 'the source tag or the name of an interface');
+  checkIngress(place, ingress);
   return {
     prefix: canonical(localPrefix, `${place}.localPrefix`),
     port,

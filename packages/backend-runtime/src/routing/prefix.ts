@@ -24,10 +24,9 @@ export class Prefix {
     return `${addressText(this.words)}/${this.length}`;
   }
 
-  /** The same for two prefixes of one family and length only if they are equal: small enough to be found fast in a Map. */
-  get key(): number | string {
-    const [a, b, c, d] = this.words;
-    return this.family === 'ipv4' ? (a as number) | 0 : `${a},${b},${c},${d}`;
+  /** The same for two prefixes only if they are equal. */
+  get key(): string {
+    return `${this.words}/${this.length}`;
   }
 }
 
