@@ -1,5 +1,6 @@
 // The tables that are compared: prefixes as they are in the wild, and addresses to look up, the same in every run.
 import { addressText } from '#runtime/routing/ip-address.js';
+import { parsePrefix } from '#runtime/routing/prefix.js';
 
 export type Family = 'ipv4' | 'ipv6';
 
@@ -20,11 +21,15 @@ const LENGTHS: Readonly<Record<Family, readonly number[]>> = {
 
 export function tableCase(family: Family, count: number): TableCase {
   const random = randomWords(0x5eed + count);
-  const networks = new Map<string, number[]>();
+  const networks = new Map<string, readonly number[]>();
   while (networks.size < count) {
     const length = pick(LENGTHS[family], random());
-    const words = anywhere(family, random).map((word, nth) => masked(word, length - 32 * nth));
-    networks.set(`${addressText(words)}/${length}`, words);
+    const { text, words } = parsePrefix(
+      `${addressText(anywhere(family, random))}/${length}`,
+      'network',
+      'mask',
+    );
+    networks.set(text, words);
   }
   const first = [...networks.values()];
   // Each a string of its own, as a connection's is: what is measured is not the way to old ones in memory.
@@ -40,12 +45,6 @@ function anywhere(family: Family, random: () => number): number[] {
 }
 
 const pick = <Item>(items: readonly Item[], word: number): Item => items[word % items.length] as Item;
-
-/** The first `bits` of a word. */
-function masked(word: number, bits: number): number {
-  if (bits >= 32) return word;
-  return bits <= 0 ? 0 : (word & (-1 << (32 - bits))) >>> 0;
-}
 
 /** Marsaglia's xorshift32. */
 function randomWords(seed: number): () => number {

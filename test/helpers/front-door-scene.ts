@@ -13,6 +13,12 @@ import { makeServer } from './serve.js';
 /** For host '::', chosen by the kernel; `to` is the name of a backend. */
 export type SceneRoute = Omit<FrontDoorRoute, 'to'> & { to: string };
 
+/** One port for two backends. */
+export const SPLIT: readonly SceneRoute[] = [
+  { prefixes: ['127.0.1.0/24'], to: 'a' },
+  { prefixes: ['127.0.2.0/24', '127.0.4.0/24'], to: 'b' },
+];
+
 export class FrontDoorScene {
   readonly warnings: string[] = [];
   readonly #paths: ReadonlyMap<string, string>;

@@ -5,12 +5,11 @@ import { once } from 'node:events';
 import { connectionInfo, createServer } from '@fdpass/backend-runtime';
 import { native } from '#runtime/native.js';
 import { loadAnswer } from './counting-load.js';
+import { runAs } from './run-as.js';
 
 const [name = '', uid = '', prefix = ''] = process.argv.slice(2);
 native();
-if (uid !== '') process.setgroups?.([]);
-if (uid !== '') process.setgid?.(Number(uid));
-if (uid !== '') process.setuid?.(Number(uid));
+if (uid !== '') runAs(Number(uid));
 
 let count = 0;
 const server = createServer((request, response) => {

@@ -2,12 +2,11 @@
 // which answers '' or the error's code and message; `stats`, `addresses`, `warnings`; and `close`, after which the process must end by itself.
 import { createFrontDoor } from '#runtime/front-door/index.js';
 import { native } from '#runtime/native.js';
+import { runAs } from './run-as.js';
 
 const [listeners = '', uid = ''] = process.argv.slice(2);
 native();
-if (uid !== '') process.setgroups?.([]);
-if (uid !== '') process.setgid?.(Number(uid));
-if (uid !== '') process.setuid?.(Number(uid));
+if (uid !== '') runAs(Number(uid));
 
 const warnings: string[] = [];
 const frontDoor = createFrontDoor({

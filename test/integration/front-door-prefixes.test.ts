@@ -7,16 +7,11 @@ import { loadNative } from '#native/index.js';
 import { LpmTable } from '#runtime/routing/lpm-table.js';
 import { parsePrefix } from '#runtime/routing/prefix.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
-import { FrontDoorScene, type SceneRoute } from '../helpers/front-door-scene.js';
+import { FrontDoorScene, type SceneRoute, SPLIT } from '../helpers/front-door-scene.js';
 
 const native = loadNative();
 
 guardDescriptors(test);
-
-const SPLIT: readonly SceneRoute[] = [
-  { prefixes: ['127.0.1.0/24'], to: 'a' },
-  { prefixes: ['127.0.2.0/24', '127.0.4.0/24'], to: 'b' },
-];
 
 test('each prefix has its backend, and nobody else has any', async (t) => {
   const scene = await FrontDoorScene.open(t, SPLIT);

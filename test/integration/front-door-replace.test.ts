@@ -7,18 +7,13 @@ import { createFrontDoor } from '@fdpass/backend-runtime';
 import test from 'ava';
 import { loadNative } from '#native/index.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
-import { FrontDoorScene, type SceneRoute } from '../helpers/front-door-scene.js';
+import { FrontDoorScene, type SceneRoute, SPLIT } from '../helpers/front-door-scene.js';
 import { RawClient } from '../helpers/raw-client.js';
 import { until } from '../helpers/until.js';
 
 const native = loadNative();
 
 guardDescriptors(test);
-
-const SPLIT: readonly SceneRoute[] = [
-  { prefixes: ['127.0.1.0/24'], to: 'a' },
-  { prefixes: ['127.0.2.0/24', '127.0.4.0/24'], to: 'b' },
-];
 
 test('after a replacement the new table holds, also for ports that come, go and stay', async (t) => {
   const scene = await FrontDoorScene.open(t, [...SPLIT, { host: '127.0.0.1', to: 'c' }]);

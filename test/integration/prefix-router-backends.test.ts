@@ -7,7 +7,6 @@ import {
   createServer,
   type HandoverMiddleware,
   type HandoverServerOptions,
-  type PrefixRouter,
   type PrefixRouterOptions,
   prefixRouter,
 } from '@fdpass/backend-runtime';
@@ -17,6 +16,7 @@ import { loadNative } from '#native/index.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { handOver } from '../helpers/hand-over.js';
 import { handOverAt } from '../helpers/local-clients.js';
+import { BLUE, body, type Routed, route as routeTo, status } from '../helpers/routed.js';
 import { closed, type Served, serve, temporaryFolder } from '../helpers/serve.js';
 import { until } from '../helpers/until.js';
 
@@ -24,22 +24,12 @@ const native = loadNative();
 guardDescriptors(test);
 
 const KINDS: readonly HandoverKind[] = ['full', 'partial', 'relay'];
-const BLUE = '127.1.0.0/16';
 
-interface Routed extends Served {
-  readonly router: PrefixRouter;
-}
-
-async function route(
+const route = (
   t: ExecutionContext,
   options: PrefixRouterOptions,
-  serverOptions: HandoverServerOptions = {},
-): Promise<Routed> {
-  const served = await serve(t, serverOptions, (_request, response) => response.end('router'));
-  const router = prefixRouter(options);
-  served.server.use(router);
-  return { ...served, router };
-}
+  serverOptions?: HandoverServerOptions,
+): Promise<Routed> => routeTo(t, (_request, response) => response.end('router'), options, serverOptions);
 
 const backend = (t: ExecutionContext, name: string, options: HandoverServerOptions = {}): Promise<Served> =>
   serve(t, options, async (request, response) => {
@@ -70,9 +60,6 @@ const failing: HandoverMiddleware = (_handover, next) => {
 };
 
 const nowhere = async (t: ExecutionContext): Promise<string> => join(await temporaryFolder(t), 'nobody');
-
-const status = (answer: string): string => /^(?:HTTP\/1\.1|Status:) (\d+)/.exec(answer)?.[1] ?? '';
-const body = (answer: string): string => answer.slice(answer.indexOf('\r\n\r\n') + 4);
 
 for (const kind of KINDS) {
   for (const version of kind === 'relay' ? ([0] as const) : ([0, 1] as const)) {

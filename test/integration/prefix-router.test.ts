@@ -8,7 +8,6 @@ import {
   type HandoverServerOptions,
   type HostBits,
   handoverServer,
-  type PrefixRouter,
   type PrefixRouterOptions,
   prefixRouter,
   type RequestListener,
@@ -19,37 +18,23 @@ import Fastify from 'fastify';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { handOver } from '../helpers/hand-over.js';
 import { handOverAt } from '../helpers/local-clients.js';
-import { type Served, serve } from '../helpers/serve.js';
+import { BLUE, body, GREEN, type Routed, route as routeTo, status } from '../helpers/routed.js';
 import { until } from '../helpers/until.js';
 
 guardDescriptors(test);
 
 const KINDS: readonly HandoverKind[] = ['full', 'partial', 'relay'];
-const BLUE = '127.1.0.0/16';
-const GREEN = '127.2.0.0/16';
 
 const says =
   (what: string): RequestListener =>
   (request, response) =>
     response.end(`${what} ${request.url}`);
 
-interface Routed extends Served {
-  readonly router: PrefixRouter;
-}
-
-async function route(
+const route = (
   t: ExecutionContext,
   options: PrefixRouterOptions,
-  serverOptions: HandoverServerOptions = {},
-): Promise<Routed> {
-  const served = await serve(t, serverOptions, says('own'));
-  const router = prefixRouter(options);
-  served.server.use(router);
-  return { ...served, router };
-}
-
-const status = (answer: string): string => /^(?:HTTP\/1\.1|Status:) (\d+)/.exec(answer)?.[1] ?? '';
-const body = (answer: string): string => answer.slice(answer.indexOf('\r\n\r\n') + 4);
+  serverOptions?: HandoverServerOptions,
+): Promise<Routed> => routeTo(t, says('own'), options, serverOptions);
 
 for (const kind of KINDS) {
   for (const lean of kind === 'full' ? [true, false] : [false]) {
