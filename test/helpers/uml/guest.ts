@@ -1,19 +1,26 @@
 // Runs one command in a User-Mode Linux guest: a kernel that is a plain program, on this machine's own root, which it cannot
 // change. The command sees the same files under the same names, loopback only, and root's rights within the guest.
+//
+// A guest has one processor, and keeps to one of the machine's: it is made of processes that take turns, at each system call and
+// each fault of the command's, and to wake one on another processor costs five times as much.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { statfsSync } from 'node:fs';
+import { readFileSync, statfsSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import type { DebianRelease } from './apt.js';
 import { umlKernel } from './kernel.js';
 
 /** It is not compiled: from build/test/helpers/uml/ to test/helpers/uml/. */
 const INIT = fileURLToPath(new URL('../../../../test/helpers/uml/init.pl', import.meta.url));
 
-/** TLS in the kernel, and the ciphers it uses: nothing in the guest would load these when they are asked for. */
+/**
+ * TLS in the kernel, and the ciphers it uses: nothing in the guest would load these when they are asked for. Releases cut the ciphers
+ * into other modules.
+ */
 const KERNEL_TLS = [
   'tls',
   'ctr',
@@ -22,6 +29,7 @@ const KERNEL_TLS = [
   'ccm',
   'poly1305_generic',
   'chacha_generic',
+  'chacha',
   'chacha20poly1305',
 ];
 
@@ -31,6 +39,10 @@ const END_TIMEOUT_MS = 10_000;
 export interface GuestOptions {
   /** Of the whole guest, boot included. */
   timeoutMs: number;
+  /** Whose kernel it is. @default this machine's Debian's */
+  release?: DebianRelease | undefined;
+  /** Which of the machine's processors it keeps to, counted around: guests that run at once should differ. @default 0 */
+  processor?: number;
   /** @default the current folder */
   folder?: string;
   /** The command's whole environment. @default this process's own */
@@ -61,8 +73,8 @@ export interface GuestResult {
  * @throws if it did not come to the end of the command: with what the guest's kernel said, or that the time was up
  */
 export async function runInGuest(command: readonly string[], options: GuestOptions): Promise<GuestResult> {
-  const { timeoutMs, memoryMiB = 2048, modules = KERNEL_TLS, writable = [] } = options;
-  const kernel = await umlKernel();
+  const { timeoutMs, memoryMiB = 2048, modules = KERNEL_TLS, writable = [], processor = 0 } = options;
+  const kernel = await umlKernel(options.release);
   const job = await mkdtemp(join(tmpdir(), 'fdpass-guest-'));
   try {
     await mkdir(join(job, 'results'));
@@ -76,11 +88,15 @@ export async function runInGuest(command: readonly string[], options: GuestOptio
     await writeFile(join(job, 'folder'), options.folder ?? process.cwd());
 
     const start = performance.now();
+    const processors = allowedProcessors();
     const child = spawn(
-      kernel.program,
+      'taskset',
       [
+        ...['--cpu-list', String(processors[processor % processors.length]), kernel.program],
         `mem=${memoryMiB}M`,
         ...['rootfstype=hostfs', 'rootflags=/', 'ro', `init=${job}/init.pl`, `FDPASS_JOB=${job}`],
+        // The fast way to follow system calls, where the kernel knows it (from Linux 6.16 on).
+        'seccomp=auto',
         // The kernel's own words to its standard output; what the command prints to two serial lines.
         ...['quiet', 'con=null', 'con0=null,fd:1', 'ssl=null', 'ssl0=null,fd:3', 'ssl1=null,fd:4'],
       ],
@@ -134,6 +150,16 @@ export async function runInGuest(command: readonly string[], options: GuestOptio
   } finally {
     await rm(job, { recursive: true, force: true });
   }
+}
+
+/** The processors that this process may use: "0-3,8" (proc_pid_status(5)). */
+function allowedProcessors(): number[] {
+  const [, list = '0'] =
+    /^Cpus_allowed_list:\t(.+)$/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? [];
+  return list.split(',').flatMap((range) => {
+    const [first = 0, last = first] = range.split('-').map(Number);
+    return Array.from({ length: last - first + 1 }, (_, nth) => first + nth);
+  });
 }
 
 /** The guest's memory is a sparse file; containers often have a /dev/shm that is too small for it. */

@@ -1,50 +1,58 @@
-// The User-Mode Linux kernel: Debian's package, fetched with apt once into a cache folder. Boots nothing.
-import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
-import { homedir } from 'node:os';
+// User-Mode Linux kernels: Debian's packages, fetched with apt once into the cache. Boots nothing.
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-
-/** Runs a program to its end; rejects if it fails. */
-export const run = promisify(execFile);
+import { type DebianRelease, unpack, unpackOwn } from './apt.js';
+import { fetchOnce, run } from './cache.js';
 
 export interface UmlKernel {
   /** The kernel: a program. */
   readonly program: string;
-  /** Paths of kernel modules and of what they need, in the order to load them in. @throws if there is none of a name */
+  /** Paths of those of these modules that it has, and of what they need, in the order to load them in. */
   modulePaths(names: readonly string[]): string[];
 }
 
-/** Where what the tests download is kept between runs. */
-export function cacheFolder(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'fdpass');
-}
+const PACKAGE = 'user-mode-linux';
+const PROGRAM = 'usr/bin/linux.uml';
 
-/** The kernel from the cache; downloads it (41 MB) if it is not there. @throws if apt cannot fetch it */
-export async function umlKernel(): Promise<UmlKernel> {
-  const folder = join(cacheFolder(), 'user-mode-linux');
-  await fetchOnce(folder, 'the package user-mode-linux', async (download) => {
-    // As root apt would become a user that may not write there, and warn that it does not.
-    await run('apt-get', ['download', '-o', 'APT::Sandbox::User=root', 'user-mode-linux'], { cwd: download });
-    const [archive = ''] = readdirSync(download);
-    await run('dpkg-deb', ['-x', archive, 'unpacked'], { cwd: download });
-  });
+/**
+ * The kernel from the cache; downloads it (40 MB) if it is not there.
+ * @param release whose kernel: Linux 6.12 of trixie, the newest of forky. @default this machine's own
+ * @throws if apt cannot fetch it
+ */
+export async function umlKernel(release?: DebianRelease): Promise<UmlKernel> {
+  const folder = await (release === undefined ? ownKernel() : kernelOf(release));
   const versions = join(folder, 'usr/lib/uml/modules');
   const [version = ''] = readdirSync(versions);
   const needs = readDependencies(join(versions, version, 'modules.dep'));
   return {
-    program: join(folder, 'usr/bin/linux.uml'),
+    program: join(folder, PROGRAM),
     modulePaths: (names) => {
       const paths = names.flatMap((name) => {
         const found = [...needs.keys()].find((path) => path.endsWith(`/${name}.ko`));
-        if (found === undefined) throw new Error(`User-Mode Linux ${version} has no module ${name}`);
-        return [...(needs.get(found) ?? []), found];
+        return found === undefined ? [] : [...(needs.get(found) ?? []), found];
       });
       return [...new Set(paths)].map((path) => join(versions, version, path));
     },
   };
 }
+
+const ownKernel = (): Promise<string> =>
+  fetchOnce(PACKAGE, `the package ${PACKAGE}`, (download) =>
+    unpackOwn(download, join(download, 'unpacked'), [PACKAGE]),
+  );
+
+/** With the C library it was linked with, which may be newer than this machine's. */
+const kernelOf = (release: DebianRelease): Promise<string> =>
+  fetchOnce(`${PACKAGE}-${release}`, `the package ${PACKAGE} of ${release}`, async (download, final) => {
+    const root = join(download, 'unpacked');
+    await unpack(download, root, release, [PACKAGE, 'libc6']);
+    const tools = join(download, 'tools');
+    await unpackOwn(download, tools, ['patchelf']);
+    const libraries = 'usr/lib/x86_64-linux-gnu';
+    const interpreter = join(final, libraries, 'ld-linux-x86-64.so.2');
+    const settings = ['--set-interpreter', interpreter, '--set-rpath', join(final, libraries)];
+    await run(join(tools, 'usr/bin/patchelf'), [...settings, join(root, PROGRAM)]);
+  });
 
 /** modules.dep: `path: what it needs`, what is to be loaded first at the end. */
 function readDependencies(file: string): Map<string, string[]> {
@@ -55,30 +63,4 @@ function readDependencies(file: string): Map<string, string[]> {
       return [path, needed.trim().split(' ').filter(Boolean).reverse()];
     }),
   );
-}
-
-/**
- * Makes `folder` of what `fetch` puts into the part `unpacked` of the folder it is given, unless it is there. Another process may
- * do so at the same time: it appears whole, or not at all.
- * @throws if `fetch` does
- */
-export async function fetchOnce(
-  folder: string,
-  what: string,
-  fetch: (download: string) => Promise<void>,
-): Promise<void> {
-  if (existsSync(folder)) return;
-  await mkdir(cacheFolder(), { recursive: true });
-  const download = await mkdtemp(join(cacheFolder(), 'download-'));
-  try {
-    await fetch(download);
-    await rename(join(download, 'unpacked'), folder).catch((error) => {
-      if (!existsSync(folder)) throw error;
-    });
-  } catch (error) {
-    const { stderr = '', message } = error as Error & { stderr?: string };
-    throw new Error(`${what} could not be fetched: ${stderr.trim() || message}`);
-  } finally {
-    await rm(download, { recursive: true, force: true });
-  }
 }
