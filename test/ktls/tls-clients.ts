@@ -1,6 +1,6 @@
 // The clients: curl, `openssl s_client`, Python's ssl and Node.js's, each told which TLS to speak. None of them uses the kernel for
 // its own side: what is counted is the server's.
-import { execFile, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
 import { buffer } from 'node:stream/consumers';
@@ -110,16 +110,29 @@ export interface PythonResult {
   readonly cipher: string;
 }
 
+let interpreter: string | undefined;
+/** Python itself: `python3` may be a script that looks for one, which takes a guest longer than most of a test. */
+function pythonProgram(): string {
+  interpreter ??= execFileSync('python3', ['-c', 'import sys; print(sys.executable)'], {
+    encoding: 'utf8',
+  }).trim();
+  return interpreter;
+}
+
 /** Does `steps` with Python's ssl: each `write` begins a record of its own, `send` sends all that was written at once. */
 export async function python(
   port: number,
   version: TlsVersion,
   steps: readonly Step[],
 ): Promise<PythonResult> {
-  const { stdout } = await run('python3', [PYTHON_CLIENT, String(port), version, JSON.stringify(steps)], {
-    maxBuffer: 2 ** 28,
-    timeout: 100_000,
-  });
+  const { stdout } = await run(
+    pythonProgram(),
+    [PYTHON_CLIENT, String(port), version, JSON.stringify(steps)],
+    {
+      maxBuffer: 2 ** 28,
+      timeout: 100_000,
+    },
+  );
   return JSON.parse(stdout);
 }
 
@@ -133,7 +146,7 @@ export async function sendRecords(
   records: readonly TlsRecord[],
 ): Promise<Omit<PythonResult, 'cipher'>> {
   const args = [RECORD_CLIENT, String(port), version, JSON.stringify(records)];
-  const { stdout } = await run('python3', args, { timeout: 100_000 });
+  const { stdout } = await run(pythonProgram(), args, { timeout: 100_000 });
   return JSON.parse(stdout);
 }
 
