@@ -5,6 +5,7 @@ const { run } = require('./child.cjs');
 const { hasHeaders, isCurrent } = require('./nginx-module.cjs');
 const { filesUnder } = require('./outputs.cjs');
 const { SILENCE_MS } = require('./suites.cjs');
+const { SideBySide } = require('./side-by-side.cjs');
 const { stageFailed, stageMissing, stagePassed, stageReport } = require('./tally.cjs');
 const { TapReport } = require('./tap.cjs');
 const { root } = require('./workspace.cjs');
@@ -18,16 +19,22 @@ const GUEST_TIMEOUT_S = 2400;
 const MODULE = path.join(root, 'native', 'nginx');
 const MODULE_FILE = 'ngx_http_fd_pass_module.so';
 
-/** Runs a command in a guest. `options` are of scripts/child.cjs, and `writable` folders. */
+/** Runs a command in a guest. `options` are of scripts/child.cjs, and of the guest `kernel`, `processor` and `writable` folders. */
 function runGuest(command, options) {
-  const writable = (options.writable || []).reduce((args, folder) => args.concat('--writable', folder), []);
-  const args = [GUEST, 'run'].concat(writable, String(GUEST_TIMEOUT_S), command);
-  return run(process.execPath, args, options);
+  const settings = [['timeout', GUEST_TIMEOUT_S]]
+    .concat(options.kernel ? [['kernel', options.kernel]] : [])
+    .concat(options.processor ? [['processor', options.processor]] : [])
+    .concat((options.writable || []).map((folder) => ['writable', folder]));
+  const args = settings.reduce(
+    (list, [name, value]) => list.concat(`--${name}`, String(value)),
+    [GUEST, 'run'],
+  );
+  return run(process.execPath, args.concat('--', command), options);
 }
 
-/** What the guest is made of and may have to be downloaded: without it the rest is skipped. */
+/** What guests are made of and may have to be downloaded: without it the rest is skipped. `found` is told where it is. */
 async function fetchStage(what, found) {
-  const { code, output, errors } = await run(process.execPath, [GUEST, what], { quiet: true });
+  const { code, output, errors } = await run(process.execPath, [GUEST].concat(what), { quiet: true });
   if (code !== 0) return stageMissing(errors.trim());
   found(output.trim());
   return stagePassed();
@@ -41,16 +48,18 @@ async function moduleStage(folder, build) {
   return code === 0 ? stagePassed() : stageFailed('it could not be built: the reason is above');
 }
 
-/** Runs `files`; `before` is what the command begins with. */
-async function suiteStage(files, before, env) {
+/** Runs `files` in a guest; `before` is what the command begins with, the rest is of {@link runGuest}. */
+async function suiteStage(files, write, { before = [], env, kernel, processor }) {
   const report = new TapReport(
     ({ outcome, title }) => {
-      process.stdout.write(`${outcome === 'failed' ? 'FAILED ' : `${outcome.slice(0, 4)}   `}${title}\n`);
+      write(`${outcome === 'failed' ? 'FAILED ' : `${outcome.slice(0, 4)}   `}${title}\n`);
     },
-    (line) => process.stdout.write(`       ${line}\n`),
+    (line) => write(`       ${line}\n`),
   );
   const ava = [process.execPath, AVA, '--config', path.join('test', 'ktls', 'ava.config.js'), '--tap'];
   const { code } = await runGuest(before.concat(ava, files), {
+    kernel,
+    processor,
     env: Object.assign({ NODE_EXTRA_CA_CERTS: undefined }, env),
     onOutput: (text) => report.push(text),
     silenceMs: SILENCE_MS,
@@ -58,48 +67,22 @@ async function suiteStage(files, before, env) {
   return stageReport(report.finish(code));
 }
 
-/** nginx as this machine has it. */
-async function withThisDebian(files, tally) {
-  await tally.stage('Kernel TLS: module for this nginx', () =>
-    moduleStage(path.join(MODULE, 'build'), (script) => run(script, [], {})),
-  );
-  await tally.stage('Kernel TLS: suites with this nginx', () => suiteStage(files, [], {}));
-}
-
 const DEBIAN_13_MODULE = path.join(MODULE, 'build', 'debian-13');
 const besideDebian13 = (debian) => [path.join(root, 'test', 'ktls', 'beside-debian-13.sh'), debian, root];
-
-/**
- * nginx 1.26 with OpenSSL 3.5, and the module built there: begun at once, since other suites can run while apt and the compiler do.
- * `fetched` and `built` are stages, the second undefined without the first.
- */
-function prepareDebian13() {
-  const prepared = { root: undefined };
-  prepared.fetched = fetchStage('debian-13', (folder) => (prepared.root = folder));
-  prepared.built = prepared.fetched.then(() => prepared.root && buildForDebian13(prepared.root));
-  return prepared;
-}
 
 const buildForDebian13 = (debian) =>
   moduleStage(DEBIAN_13_MODULE, async (script) => {
     const command = besideDebian13(debian).concat('--', 'chroot', debian, script, DEBIAN_13_MODULE);
-    const result = await runGuest(command, { writable: [DEBIAN_13_MODULE], quiet: true });
+    const result = await runGuest(command, { writable: [DEBIAN_13_MODULE], quiet: true, processor: 1 });
     if (result.code !== 0) process.stderr.write(result.output + result.errors);
     return result;
   });
 
-/** There the kernel decrypts TLS 1.3, too. The clients and Node.js stay this machine's. */
-async function withDebian13(files, tally, prepared) {
-  await tally.stage('Kernel TLS: files of a Debian 13', () => prepared.fetched);
-  if (prepared.root === undefined) return;
-  await tally.stage('Kernel TLS: module for the nginx of Debian 13', () => prepared.built);
-  await tally.stage('Kernel TLS: suites with the nginx of Debian 13', () =>
-    suiteStage(files, besideDebian13(prepared.root).concat('--'), {
-      FDPASS_NGINX_ROOT: prepared.root,
-      FDPASS_NGINX_MODULE: path.join(DEBIAN_13_MODULE, MODULE_FILE),
-    }),
-  );
-}
+/** Its nginx; the clients and Node.js stay this machine's. */
+const withDebian13 = (debian) => ({
+  before: besideDebian13(debian).concat('--'),
+  env: { FDPASS_NGINX_ROOT: debian, FDPASS_NGINX_MODULE: path.join(DEBIAN_13_MODULE, MODULE_FILE) },
+});
 
 /** All compiled suites, relative to the workspace. */
 const allSuites = () =>
@@ -108,22 +91,53 @@ const allSuites = () =>
     .filter((file) => file.endsWith('.guest.js'))
     .sort();
 
+/** Suites whose outcome depends on what the kernel does with records. */
+const isAboutKernel = (file) =>
+  /(full-endings|unreadable-records|key-update|mismatch|back-pressure)\.guest/.test(file);
+
 /** Suites with one of `parts` in their path below test/ktls. */
 const suitesMatching = (parts) =>
   allSuites().filter((file) => parts.some((part) => path.relative(COMPILED, file).includes(part)));
 
-/** Runs `files` with this machine's nginx and with Debian 13's. What cannot be had is one skip, or a failure in CI. */
+/**
+ * Runs `files` on the pairs of a kernel and a web server that people have, two guests at a time, each on a processor of its own. What
+ * cannot be had is a skip, or a failure in CI.
+ */
 async function runKernelTls(files, tally) {
-  let kernel;
-  await tally.stage('Kernel TLS: User-Mode Linux', () =>
-    hasHeaders()
-      ? fetchStage('kernel', (program) => (kernel = program))
-      : stageMissing('needs nginx and its headers: apt-get install nginx-light nginx-dev'),
+  if (!hasHeaders()) {
+    const reason = 'needs nginx and its headers: apt-get install nginx-light nginx-dev';
+    await tally.stage('Kernel TLS', () => stageMissing(reason));
+    return;
+  }
+  const stages = new SideBySide();
+  const fetched = (title, ...what) =>
+    stages.add(`Kernel TLS: ${title}`, [], () => fetchStage(what, () => {}));
+
+  const kernel = fetched('User-Mode Linux of this Debian', 'kernel');
+  const module = stages.add('Kernel TLS: module for this nginx', [kernel], () =>
+    moduleStage(path.join(MODULE, 'build'), (script) => run(script, [], {})),
   );
-  if (kernel === undefined) return;
-  const debian13 = prepareDebian13();
-  await withThisDebian(files, tally);
-  await withDebian13(files, tally, debian13);
+  const suites = stages.add('Kernel TLS: suites with this nginx', [module], (write) =>
+    suiteStage(files, write, { processor: 0 }),
+  );
+
+  let debian;
+  const kernel13 = fetched('User-Mode Linux of Debian 13', 'kernel', 'trixie');
+  const debian13 = stages.add('Kernel TLS: files of a Debian 13', [kernel], () =>
+    fetchStage(['debian-13'], (folder) => (debian = folder)),
+  );
+  const module13 = stages.add('Kernel TLS: module for the nginx of Debian 13', [debian13], () =>
+    buildForDebian13(debian),
+  );
+  stages.add('Kernel TLS: suites with the nginx and the kernel of Debian 13', [kernel13, module13], (write) =>
+    suiteStage(files, write, Object.assign({ kernel: 'trixie', processor: 1 }, withDebian13(debian))),
+  );
+
+  const newest = fetched('the newest User-Mode Linux', 'kernel', 'forky');
+  stages.add('Kernel TLS: suites with the newest kernel', [newest, module13, suites], (write) =>
+    suiteStage(files.filter(isAboutKernel), write, Object.assign({ kernel: 'forky' }, withDebian13(debian))),
+  );
+  await stages.tell(tally);
 }
 
 module.exports = { allSuites, runGuest, runKernelTls, suitesMatching };
