@@ -350,11 +350,12 @@ export interface NativeBinding {
   // --- kernel TLS (linux/tls.h). All borrow, none blocks.
   /**
    * What the kernel does for a socket in one direction: 1 is TLS_TX (it encrypts), 2 TLS_RX (it decrypts).
-   * @returns `version * 65536 + cipher` (0x0303 is TLS 1.2; ciphers as in linux/tls.h), 0 if it does not
+   * @returns `version * 65536 + cipher` (0x0303 is TLS 1.2; ciphers as in linux/tls.h), 0 for a socket without TLS, -1 for one with TLS
+   *   that has no keys for this direction
    */
   tlsDirection(fd: number, direction: 1 | 2): number;
   /**
-   * recvmsg with the record's type. `target` must not be empty.
+   * recvmsg with the record's type. `target` must not be empty. Empty records of data are read past.
    * @returns bytes of application data, 0 at the end of the TCP stream, -1 for EAGAIN, and for a record of another type (21 is an
    *   alert, 22 a handshake message) `-(type * 65536 + length)`, with its bytes in `target`
    * @throws EBADMSG, EKEYEXPIRED, EINVAL for records that cannot be decrypted; writing goes on as before

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 namespace fdpass {
 namespace {
@@ -14,6 +15,9 @@ namespace {
 constexpr int kSolTls = 282;
 constexpr uint8_t kAlert = 21;
 constexpr uint8_t kApplicationData = 23;
+constexpr int64_t kOtherDirection = -1;
+// Empty records that are read past in one call: a client can send them without end.
+constexpr int kEmptyRecords = 16;
 
 union RecordType {
   cmsghdr align;
@@ -30,6 +34,17 @@ void ForgetSocketError(int fd) {
   errno = kept;
 }
 
+std::optional<uint8_t> TypeIn(msghdr* message) {
+  for (const cmsghdr* header = CMSG_FIRSTHDR(message); header != nullptr;
+       header = CMSG_NXTHDR(message, const_cast<cmsghdr*>(header))) {
+    if (header->cmsg_level != kSolTls || header->cmsg_type != TLS_GET_RECORD_TYPE) continue;
+    uint8_t type;
+    std::memcpy(&type, CMSG_DATA(header), sizeof type);
+    return type;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 SysResult TlsDirection(int fd, int direction) {
@@ -38,8 +53,9 @@ SysResult TlsDirection(int fd, int direction) {
   if (getsockopt(fd, kSolTls, direction, &info, &length) == 0) {
     return SysResult::Ok(static_cast<int64_t>(info.version) << 16 | info.cipher_type);
   }
-  // EBUSY: TLS, but not in this direction. The others: no TLS at all, or a socket that knows none.
-  if (errno == EBUSY || errno == EOPNOTSUPP || errno == ENOPROTOOPT) return SysResult::Ok(0);
+  // No TLS at all, or a socket that knows none.
+  if (errno == EOPNOTSUPP || errno == ENOPROTOOPT) return SysResult::Ok(0);
+  if (errno == EBUSY) return SysResult::Ok(kOtherDirection);
   return SysResult::Errno("getsockopt");
 }
 
@@ -49,24 +65,24 @@ SysResult ReadTlsRecord(int fd, uint8_t* target, size_t length) {
   msghdr message = {};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  ssize_t count;
-  do {
-    message.msg_control = &control;
-    message.msg_controllen = sizeof control.space;
-    count = recvmsg(fd, &message, MSG_DONTWAIT);
-  } while (count < 0 && errno == EINTR);
-  if (count < 0) {
-    if (errno != EAGAIN) ForgetSocketError(fd);
-    return SysResult::Errno("recvmsg");
+  for (int empty = 0; empty < kEmptyRecords; empty++) {
+    ssize_t count;
+    do {
+      message.msg_control = &control;
+      message.msg_controllen = sizeof control.space;
+      count = recvmsg(fd, &message, MSG_DONTWAIT);
+    } while (count < 0 && errno == EINTR);
+    if (count < 0) {
+      if (errno != EAGAIN) ForgetSocketError(fd);
+      return SysResult::Errno("recvmsg");
+    }
+    const std::optional<uint8_t> type = TypeIn(&message);
+    if (type && *type != kApplicationData) return SysResult::Ok(-(static_cast<int64_t>(*type) << 16 | count));
+    // The end of the stream has no type.
+    if (count > 0 || !type) return SysResult::Ok(count);
   }
-  for (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-       header = CMSG_NXTHDR(&message, const_cast<cmsghdr*>(header))) {
-    if (header->cmsg_level != kSolTls || header->cmsg_type != TLS_GET_RECORD_TYPE) continue;
-    uint8_t type;
-    std::memcpy(&type, CMSG_DATA(header), sizeof type);
-    if (type != kApplicationData) return SysResult::Ok(-(static_cast<int64_t>(type) << 16 | count));
-  }
-  return SysResult::Ok(count);
+  errno = EAGAIN;
+  return SysResult::Errno("recvmsg");
 }
 
 SysResult SendTlsAlert(int fd, uint8_t level, uint8_t description) {

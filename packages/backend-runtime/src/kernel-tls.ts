@@ -31,7 +31,7 @@ export interface KernelCipher {
 /** What the kernel encrypts with on a borrowed descriptor; undefined if it does not. */
 export function kernelCipher(fd: number): KernelCipher | undefined {
   const both = native().tlsDirection(fd, TX);
-  if (both === 0) return undefined;
+  if (both <= 0) return undefined;
   const [version, cipher] = [both >>> 16, both & 0xffff];
   return {
     version: VERSIONS[version] ?? `0x${version.toString(16)}`,
@@ -39,7 +39,7 @@ export function kernelCipher(fd: number): KernelCipher | undefined {
   };
 }
 
-/** Whether the kernel encrypts nothing on a borrowed descriptor. */
+/** Whether the kernel neither encrypts nor decrypts on a borrowed descriptor. */
 export const isPlain = (fd: number): boolean => native().tlsDirection(fd, TX) === 0;
 
 /**
@@ -47,16 +47,17 @@ export const isPlain = (fd: number): boolean => native().tlsDirection(fd, TX) ==
  * @throws `BKR_ERR_TLS_MISMATCH`
  */
 export function checkKernelTls(fd: number, said: { isEncrypted: boolean; kind: 'full' | 'partial' }): void {
-  const encrypts = !isPlain(fd);
+  const mismatch = (word: string, found: string): RuntimeError =>
+    new RuntimeError('BKR_ERR_TLS_MISMATCH', word, found);
+  const sent = native().tlsDirection(fd, TX);
   if (!said.isEncrypted) {
-    if (encrypts) throw new RuntimeError('BKR_ERR_TLS_MISMATCH', 'plain', 'encrypts');
+    if (sent !== 0) throw mismatch('plain', sent > 0 ? 'encrypts' : 'decrypts');
     return;
   }
-  if (!encrypts) throw new RuntimeError('BKR_ERR_TLS_MISMATCH', 'TLS', 'does not encrypt');
-  const decrypts = native().tlsDirection(fd, RX) !== 0;
+  if (sent <= 0) throw mismatch('TLS', 'does not encrypt');
+  const decrypts = native().tlsDirection(fd, RX) > 0;
   if (decrypts === (said.kind === 'full')) return;
-  throw new RuntimeError(
-    'BKR_ERR_TLS_MISMATCH',
+  throw mismatch(
     said.kind === 'full' ? 'TLS with KTLS_RX=1' : 'TLS with KTLS_RX=0',
     decrypts ? 'decrypts' : 'does not decrypt',
   );
