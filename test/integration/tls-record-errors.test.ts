@@ -16,10 +16,10 @@ const EKEYEXPIRED = 127;
 const withSeccomp = needs(test, program('python3'));
 
 for (const [name, errno, happened] of [
-  ['EBADMSG', constants.errno.EBADMSG, ['BKR_ERR_TLS_RECORD EBADMSG', 'end']],
-  ['EKEYEXPIRED', EKEYEXPIRED, ['BKR_ERR_TLS_RECORD EKEYEXPIRED', 'end']],
-  ['EINVAL', constants.errno.EINVAL, ['BKR_ERR_TLS_RECORD EINVAL', 'end']],
-  ['EMSGSIZE', constants.errno.EMSGSIZE, ['BKR_ERR_TLS_RECORD EMSGSIZE', 'end']],
+  ['EBADMSG', constants.errno.EBADMSG, ['truncated', 'BKR_ERR_TLS_RECORD EBADMSG', 'end']],
+  ['EKEYEXPIRED', EKEYEXPIRED, ['truncated', 'BKR_ERR_TLS_RECORD EKEYEXPIRED', 'end']],
+  ['EINVAL', constants.errno.EINVAL, ['truncated', 'BKR_ERR_TLS_RECORD EINVAL', 'end']],
+  ['EMSGSIZE', constants.errno.EMSGSIZE, ['truncated', 'BKR_ERR_TLS_RECORD EMSGSIZE', 'end']],
   ['ECONNRESET', constants.errno.ECONNRESET, ['error ECONNRESET']],
 ] as const) {
   withSeccomp(`recvmsg answers ${name}: ${happened.join(', ')}`, async (t) => {

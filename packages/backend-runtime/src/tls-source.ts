@@ -7,8 +7,11 @@ import { type FdPoller, native } from './native.js';
 
 /** Record types (RFC 8446, appendix B.1) as `readTlsRecord` has them. */
 const RECORD_TYPE_SHIFT = 16;
+const RECORD_LENGTH_MASK = 0xffff;
 const ALERT = 21;
 const HANDSHAKE = 22;
+/** Level and description. TLS 1.2 allows several in a record. */
+const ALERT_BYTES = 2;
 /** Alert descriptions (RFC 8446, section 6). */
 const CLOSE_NOTIFY = 0;
 const USER_CANCELED = 90;
@@ -24,7 +27,7 @@ const FIRST_BACK_OFF_MS = 1;
 const LONGEST_BACK_OFF_MS = 64;
 
 export interface TlsSourceEvents {
-  /** The TCP stream has ended without a close_notify: the client, or somebody in between, has cut it. */
+  /** The stream ends without a close_notify: the client, or somebody in between, has cut it. Before `onError`, if it is one. */
   onTruncated(): void;
   /** Nothing more can be read, and so the stream ends; what is being written may go on. */
   onError(error: RuntimeError): void;
@@ -94,7 +97,8 @@ export class TlsSource extends Readable {
         return this.#end();
       }
       if (count < 0) {
-        if (this.#onOtherRecord(-count >> RECORD_TYPE_SHIFT, readBuffer)) continue;
+        const [type, length] = [-count >> RECORD_TYPE_SHIFT, -count & RECORD_LENGTH_MASK];
+        if (this.#onOtherRecord(type, readBuffer.subarray(0, length))) continue;
         return;
       }
       this.bytesRead += count;
@@ -107,11 +111,22 @@ export class TlsSource extends Readable {
 
   /** @returns whether reading goes on */
   #onOtherRecord(type: number, record: Buffer): boolean {
-    if (type === ALERT && record[1] === USER_CANCELED) return true;
-    if (type === ALERT && record[1] === CLOSE_NOTIFY) this.#end();
-    else if (type === ALERT) this.destroy(new RuntimeError('BKR_ERR_TLS_ALERT', record[1] ?? 0));
-    else this.#fail(new RuntimeError(type === HANDSHAKE ? 'BKR_ERR_TLS_HANDSHAKE' : 'BKR_ERR_TLS_RECORD'));
+    if (type === ALERT && record.length > 0 && record.length % ALERT_BYTES === 0)
+      return this.#onAlerts(record);
+    this.#fail(new RuntimeError(type === HANDSHAKE ? 'BKR_ERR_TLS_HANDSHAKE' : 'BKR_ERR_TLS_RECORD'));
     return false;
+  }
+
+  /** @returns whether reading goes on */
+  #onAlerts(alerts: Buffer): boolean {
+    for (let at = 0; at < alerts.length; at += ALERT_BYTES) {
+      const description = alerts[at + 1] ?? 0;
+      if (description === USER_CANCELED) continue;
+      if (description === CLOSE_NOTIFY) this.#end();
+      else this.destroy(new RuntimeError('BKR_ERR_TLS_ALERT', description));
+      return false;
+    }
+    return true;
   }
 
   #onReadError(cause: NodeJS.ErrnoException): void {
@@ -120,6 +135,7 @@ export class TlsSource extends Readable {
   }
 
   #fail(error: RuntimeError): void {
+    this.#events.onTruncated();
     this.#events.onError(error);
     this.#end();
   }
