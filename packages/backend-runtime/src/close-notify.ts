@@ -2,6 +2,7 @@
 // cannot tell an answer that was cut from one that is over (RFC 8446, section 6.1).
 import { PassedFd } from '@fdpass/scgi-fdpass';
 import { type FdPoller, native } from './native.js';
+import { isConnected } from './tcp-state.js';
 
 const WARNING = 1;
 const CLOSE_NOTIFY = 0;
@@ -29,14 +30,20 @@ export class CloseNotify {
 
   /** Sends it behind everything the kernel has, when there is room. A client that is gone needs none: then nothing is sent. */
   send(callback: () => void): void {
-    try {
-      if (native().sendTlsAlert(this.#fd, WARNING, CLOSE_NOTIFY) === -1) return this.#wait(callback);
-    } catch {
-      // Whoever writes or reads next hears of it.
-    }
+    if (!this.sendNow()) return this.#wait(callback);
     this.cancel();
     if (this.#patienceMs === undefined) callback();
     else this.#awaitClient(this.#patienceMs, callback);
+  }
+
+  /** @returns false if there is no room for it */
+  sendNow(): boolean {
+    try {
+      return native().sendTlsAlert(this.#fd, WARNING, CLOSE_NOTIFY) !== -1;
+    } catch {
+      // Whoever writes or reads next hears of it.
+      return true;
+    }
   }
 
   /** Gives up waiting; the callback is not called. Idempotent. */
@@ -49,11 +56,25 @@ export class CloseNotify {
 
   #wait(callback: () => void): void {
     if (this.#waiting !== undefined) return;
+    try {
+      this.#waiting = this.#watch(() => this.send(callback));
+    } catch {
+      // No descriptor is left: it is tried again instead.
+      this.#nextLook = setTimeout(() => this.send(callback), LONGEST_PAUSE_MS);
+    }
+  }
+
+  #watch(onRoom: () => void): { fd: PassedFd; poller: FdPoller } {
     // net.Socket watches the descriptor itself.
     const fd = new PassedFd(native().dupFd(this.#fd));
-    const poller = new (native().FdPoller)(fd.fd, () => this.send(callback));
-    this.#waiting = { fd, poller };
-    poller.start(native().constants.WRITABLE);
+    try {
+      const poller = new (native().FdPoller)(fd.fd, onRoom);
+      poller.start(native().constants.WRITABLE);
+      return { fd, poller };
+    } catch (error) {
+      fd.close();
+      throw error;
+    }
   }
 
   /** Nobody tells that a queue is empty: it is looked at now and then. */
@@ -62,7 +83,8 @@ export class CloseNotify {
     let sinceMs = 0;
     let pauseMs = FIRST_LOOK_MS;
     const look = (): void => {
-      const left = native().writeQueueBytes(this.#fd);
+      // What a reset has left there nobody will take.
+      const left = isConnected(this.#fd) ? native().writeQueueBytes(this.#fd) : 0;
       const nowMs = performance.now();
       if (left < before) [before, sinceMs] = [left, nowMs];
       if (left === 0 || nowMs - sinceMs >= patienceMs) return callback();

@@ -1,12 +1,13 @@
 // Ends a client without an answer, politely or by a reset; whoever else has a copy of its descriptor.
 import { closeHandover, type Handover } from '@fdpass/scgi-fdpass';
-import { native, SOCKET_FACT } from './native.js';
+import { native } from './native.js';
+import { isConnected } from './tcp-state.js';
 
 const BOTH_WAYS = 2;
 
 /** Borrows. Whether the client has reset its connection: in a relay nobody but the web server knows. */
 export const isClientGone = (handover: Handover): boolean =>
-  handover.kind !== 'relay' && (native().inspectSocket(handover.passedFd.fd) & SOCKET_FACT.CONNECTED) === 0;
+  handover.kind !== 'relay' && !isConnected(handover.passedFd.fd);
 
 /** Takes the handover's descriptors. Closing alone would end nothing while a copy lies in the queue of a backend that has not taken it. */
 export function endClient(handover: Handover): void {

@@ -38,8 +38,7 @@ export class WriteStallWatch {
     const waiting = new Set<Connection>();
     for (const each of watched) {
       // Only connections with output waiting cost a system call.
-      const { socket, isSendingFile } = each;
-      if (!socket.destroyed && (socket.writableLength > 0 || isSendingFile)) waiting.add(each);
+      if (!each.socket.destroyed && hasOutput(each)) waiting.add(each);
     }
     for (const each of this.#stalled.keys()) if (!waiting.has(each)) this.#stalled.delete(each);
     for (const each of waiting) this.#judge(each, nowMs);
@@ -56,6 +55,10 @@ export class WriteStallWatch {
     }
   }
 }
+
+/** What is written, a file, or the end of either: under kernel TLS that is a record, which waits for room as well. */
+const hasOutput = ({ socket, isSendingFile }: Connection): boolean =>
+  socket.writableLength > 0 || isSendingFile || (socket.writableEnded && !socket.writableFinished);
 
 /** Node.js has no public name for how much of its writes the kernel has taken. */
 type Handled = Socket & {
