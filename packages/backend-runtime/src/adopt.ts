@@ -18,6 +18,7 @@ import { native, type SocketAddress } from './native.js';
 import type { ResolvedOptions } from './options.js';
 import { RelaySocket } from './relay-socket.js';
 import { SplitSocket } from './split-socket.js';
+import { isConnected } from './tcp-state.js';
 import { TlsSource } from './tls-source.js';
 
 export interface Adopted {
@@ -92,6 +93,7 @@ function adoptFullTls(handover: FullHandover, facts: ConnectionFacts, options: R
       sink,
       closeNotify,
       isPeerGone: () => false,
+      isClientGone: () => !isConnected(writeFd),
     });
     applyOptions(socket, options);
     return { socket, writeFd };
@@ -124,6 +126,7 @@ function adoptPartial(
       closeNotify: facts.isEncrypted ? new CloseNotify(writeFd) : undefined,
       // The public module closes for either end of the client; the answer may still be wanted.
       isPeerGone: () => version === 1 && isPeerGone(sourceFd),
+      isClientGone: () => !isConnected(writeFd),
     });
     applyOptions(socket, options);
     return { socket, writeFd };
@@ -146,6 +149,7 @@ function adoptRelay(
     contentLength,
     bodyBytes: contentLength - earlyBytes.length,
     isPeerGone: () => isPeerGone(writeFd),
+    isClientGone: () => isPeerGone(writeFd),
   });
   return { socket, writeFd };
 }

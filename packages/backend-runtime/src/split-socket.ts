@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { CloseNotify } from './close-notify.js';
+import { DepartureWatch } from './departure-watch.js';
 import { HandoverSocket, type LingeringLimits, type SocketFacts } from './handover-socket.js';
 import type { SocketAddress } from './native.js';
 
@@ -25,6 +26,8 @@ export interface SplitSocketOptions {
   local: SocketAddress;
   /** Asked at the end of the source: true if its peer is gone altogether, and with it the client. */
   isPeerGone: () => boolean;
+  /** Asked now and then while the client, whose side has ended, is still owed an answer. */
+  isClientGone: () => boolean;
   /** @default Node.js's */
   highWaterMark?: number | undefined;
 }
@@ -39,17 +42,19 @@ export class SplitSocket extends HandoverSocket {
   readonly #sink: Socket;
   readonly #closeNotify: CloseNotify | undefined;
   readonly #local: SocketAddress;
+  readonly #departure: DepartureWatch;
   #endIsHeld = false;
   /** Bytes that waited in the sink when a timeout was last due. */
   #queuedBefore = 0;
 
   constructor(options: SplitSocketOptions) {
-    const { facts, lingering, source, sink, closeNotify, local, isPeerGone, highWaterMark } = options;
+    const { facts, lingering, source, sink, closeNotify, local, highWaterMark } = options;
     super(facts, lingering, highWaterMark === undefined ? {} : ({ highWaterMark } as object));
     this.#source = source;
     this.#sink = sink;
     this.#closeNotify = closeNotify;
     this.#local = local;
+    this.#departure = new DepartureWatch(options.isClientGone, () => this.destroy(connectionReset()));
     source.on('data', (chunk: Buffer) => {
       this.#refreshTimeout();
       const accepted = this.receive(chunk);
@@ -57,7 +62,7 @@ export class SplitSocket extends HandoverSocket {
     });
     source.on('end', () => {
       // Once everything is written, its close is how a connection ends, and nobody's error.
-      if (!this.writableFinished && isPeerGone()) this.destroy(connectionReset());
+      if (!this.writableFinished && options.isPeerGone()) this.destroy(connectionReset());
       else this.push(null);
     });
     for (const stream of new Set([source, sink])) {
@@ -96,6 +101,7 @@ export class SplitSocket extends HandoverSocket {
   releaseEnd(): void {
     if (!this.#endIsHeld) return;
     this.#endIsHeld = false;
+    this.#departure.stop();
     super.emit('end');
   }
 
@@ -103,6 +109,7 @@ export class SplitSocket extends HandoverSocket {
     // http.Server would drop an answer that is still due; `releaseEnd()` lets the client's half-close through.
     if (event === 'end' && this.owner?.owesAnswer() === true) {
       this.#endIsHeld = true;
+      this.#departure.start(this.#sink);
       return true;
     }
     if (event === 'timeout' && this.#isBeingTaken()) {
@@ -142,6 +149,7 @@ export class SplitSocket extends HandoverSocket {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#departure.stop();
     this.#closeNotify?.cancel();
     this.#source.destroy();
     this.#sink.destroy();
