@@ -9,7 +9,7 @@ import type { HandoverSocket, SocketOwner } from './handover-socket.js';
 import { isMisdirected } from './keep-alive-scope.js';
 import type { IncomingHandover } from './middleware.js';
 import type { ResolvedOptions } from './options.js';
-import { rawAnswer } from './raw-answer.js';
+import { bareAnswer, rawAnswer } from './raw-answer.js';
 import type { Double } from './replay.js';
 import type { Listed } from './roster.js';
 import { SplitSocket } from './split-socket.js';
@@ -47,6 +47,7 @@ export class Connection implements SocketOwner, Listed<Connection> {
   /** An answer says so: what the client sends behind that request is not served. */
   #hasSaidClose = false;
   #hasIgnored = false;
+  #isUpgraded = false;
   #isClosingTold = false;
   /** Where the next request goes instead of to the server. */
   #takeRequest: ((double: Double) => void) | undefined;
@@ -68,6 +69,12 @@ export class Connection implements SocketOwner, Listed<Connection> {
 
   owesAnswer(): boolean {
     return this.#unanswered.length > 0 && this.#latest?.complete === true;
+  }
+
+  isSpeaking(): boolean {
+    return (
+      this.#isUpgraded || this.isSendingFile || this.#unanswered.some((response) => response.headersSent)
+    );
   }
 
   onClosing(): void {
@@ -161,8 +168,9 @@ export class Connection implements SocketOwner, Listed<Connection> {
     if (requestNumber === 1) this.#host = request.headers.host;
     const status = this.#judge(request, requestNumber);
     for (const observer of this.incoming.observers) observer.onUpgrade?.(request, socket, head, status);
-    if (status === undefined) return true;
-    this.socket.write(rawAnswer(status));
+    this.#isUpgraded = status === undefined;
+    if (this.#isUpgraded) return true;
+    this.socket.write(rawAnswer(status as number));
     return this.#ignoreUpgrade();
   }
 
@@ -194,6 +202,18 @@ export class Connection implements SocketOwner, Listed<Connection> {
     // The answer must reach a client that goes on sending.
     this.#hasIgnored = true;
     for (const observer of this.incoming.observers) observer.onClientError?.(error, socket);
+    return true;
+  }
+
+  /**
+   * What http.Server does about an error that nobody listens to; but the answer reaches a client that goes on sending.
+   * @returns false if that is left to it, since no answer is possible
+   */
+  answerClientError(error: NodeJS.ErrnoException): boolean {
+    if (!this.socket.writable || this.isSpeaking()) return false;
+    this.socket.write(bareAnswer(STATUS_OF_ERROR[error.code ?? ''] ?? 400), 'latin1');
+    this.socket.discardInput();
+    this.socket.closeLingering(error);
     return true;
   }
 
@@ -247,6 +267,13 @@ export class Connection implements SocketOwner, Listed<Connection> {
     });
   }
 }
+
+/** As http.Server has them; everything else is 400. */
+const STATUS_OF_ERROR: Readonly<Record<string, number>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
+  HPE_HEADER_OVERFLOW: 431,
+};
 
 /** Answers without the application. */
 function deny(response: ServerResponse, status: number): void {

@@ -25,6 +25,8 @@ export interface SocketOwner {
   hasUnreadRequest(): boolean;
   /** Whether an answer to a whole request is still due. */
   owesAnswer(): boolean;
+  /** Whether closing now would cut off what was begun: an answer, or what an upgraded connection carries. */
+  isSpeaking(): boolean;
   /** The descriptor is about to be closed. */
   onClosing(): void;
   /** What comes under kernel TLS cannot be read any more, though nobody destroyed the socket. */
@@ -107,17 +109,23 @@ export class HandoverSocket extends Socket {
     else super.destroySoon();
   }
 
-  /** Ends the write side, discards what still comes, destroys at the client's end or at a limit. Idempotent. */
-  closeLingering(): void {
+  /**
+   * Ends the write side, discards what still comes, destroys at the client's end or at a limit. Idempotent.
+   * @param error what it is destroyed with
+   */
+  closeLingering(error?: Error): void {
     if (this.isLingering || this.destroyed) return;
     this.lingers = true;
     const destroy = (): void => {
-      this.destroy();
+      this.destroy(error);
     };
-    this.once('end', () => {
+    const onEnd = (): void => {
       if (this.writableFinished) destroy();
       else this.once('finish', destroy);
-    });
+    };
+    // 'end' is told when all its listeners have been called, and this may be one of them.
+    if (this.readableEnded) onEnd();
+    else this.once('end', onEnd);
     // Until everything is written the write-stall timeout rules, not these.
     const limit = (): void => {
       const total = setTimeout(destroy, this.lingering.lingeringTimeMs);

@@ -17,3 +17,7 @@ export function rawAnswer(status: number, headers: Readonly<Record<string, strin
   for (const [name, value] of Object.entries(headers)) head += `${name}: ${value}\r\n`;
   return `${head}\r\n${body}`;
 }
+
+/** As http.Server answers what is no request: nothing but the status. */
+export const bareAnswer = (status: number): string =>
+  `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Error'}\r\nConnection: close\r\n\r\n`;

@@ -209,8 +209,8 @@ export class HandoverServer extends Server {
       case 'clientError': {
         const [error, socket] = args as [Error, Duplex];
         const connection = this.connectionOf(socket);
-        const isServed = connection?.onClientError(error, socket) ?? true;
-        return isServed ? this.#emitFor(connection, event, args) : true;
+        if (connection?.onClientError(error, socket) === false) return true;
+        return this.#emitFor(connection, event, args) || connection?.answerClientError(error) === true;
       }
       default:
         return super.emit(event as string, ...args);

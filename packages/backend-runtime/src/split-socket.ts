@@ -151,6 +151,7 @@ export class SplitSocket extends HandoverSocket {
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     this.#departure.stop();
     this.#closeNotify?.cancel();
+    if (error === null && this.#isQuiet()) this.#closeNotify?.sendNow();
     this.#source.destroy();
     this.#sink.destroy();
     super._destroy(error, callback);
@@ -186,6 +187,11 @@ export class SplitSocket extends HandoverSocket {
   override address(): object {
     const { address, family, port } = this.#local;
     return family === 'unix' ? {} : { address, family, port };
+  }
+
+  /** Whether closing cuts nothing off: what was said before is whole, and the kernel has it. */
+  #isQuiet(): boolean {
+    return !this.writableEnded && this.writableLength === 0 && this.owner?.isSpeaking() === false;
   }
 
   /** Whether the client took some of a write since this was last asked: net.Socket, too, calls such a connection busy. */
