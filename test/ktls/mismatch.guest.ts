@@ -8,7 +8,7 @@ import { closeHandover, type Handover, Receiver, Sender } from '@fdpass/scgi-fdp
 import type { ExecutionContext } from 'ava';
 import { until } from '../helpers/until.js';
 import { startFront, VERSIONS, withFront } from './passing-front.js';
-import { openClient } from './tls-clients.js';
+import { handOverOneWay, openClient } from './tls-clients.js';
 
 const GET = 'GET / HTTP/1.1\r\nHost: example.test\r\n\r\n';
 /** What a sender adds by itself. */
@@ -88,4 +88,26 @@ for (const { version, kind } of VERSIONS) {
       await until('the application has no connection', () => front.server.stats().connections === 0);
     });
   }
+}
+
+for (const [word, found] of [
+  ['plain', 'decrypts'],
+  ['full', 'does not encrypt'],
+] as const) {
+  withFront(
+    `a client for whom the kernel only decrypts, said to be ${word}: closed without a byte`,
+    async (t) => {
+      let app = '';
+      const { path, passedOn } = await liar(t, word, () => app);
+      const front = await startFront(t, { kernel: { tx: 0, rx: 1 } });
+      app = join(front.folder, 'app.sock');
+      const messages: string[] = [];
+      front.server.on('handoverError', ({ message }) => messages.push(message));
+      t.deepEqual(await handOverOneWay(path), { received: 0 });
+      await until('it was passed on', () => passedOn() === 1);
+      await until('the application has no connection', () => front.server.stats().connections === 0);
+      t.deepEqual(front.errors, ['BKR_ERR_TLS_MISMATCH']);
+      t.true(messages[0]?.includes(`the kernel ${found} on its descriptor`), messages[0]);
+    },
+  );
 }

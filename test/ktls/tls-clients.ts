@@ -14,6 +14,7 @@ import { until } from '../helpers/until.js';
 const run = promisify(execFile);
 /** They are not compiled: from build/test/ktls/ to test/ktls/. */
 const PYTHON_CLIENT = fileURLToPath(new URL('../../../test/ktls/tls_client.py', import.meta.url));
+const ONE_WAY_SENDER = fileURLToPath(new URL('../../../test/ktls/one_way_sender.py', import.meta.url));
 const RECORD_CLIENT = fileURLToPath(new URL('../../../test/ktls/record_client.py', import.meta.url));
 
 export type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
@@ -147,6 +148,12 @@ export async function sendRecords(
 ): Promise<Omit<PythonResult, 'cipher'>> {
   const args = [RECORD_CLIENT, String(port), version, JSON.stringify(records)];
   const { stdout } = await run(pythonProgram(), args, { timeout: 100_000 });
+  return JSON.parse(stdout);
+}
+
+/** Hands a client over for whom the kernel decrypts, and does not encrypt. */
+export async function handOverOneWay(path: string): Promise<{ readonly received: number }> {
+  const { stdout } = await run(pythonProgram(), [ONE_WAY_SENDER, path], { timeout: 100_000 });
   return JSON.parse(stdout);
 }
 
