@@ -191,7 +191,8 @@ export class SplitSocket extends HandoverSocket {
 
   /** Whether closing cuts nothing off: what was said before is whole, and the kernel has it. */
   #isQuiet(): boolean {
-    return !this.writableEnded && this.writableLength === 0 && this.owner?.isSpeaking() === false;
+    if (!this.sinkIsOpen || this.writableEnded || this.writableLength > 0) return false;
+    return this.owner?.isSpeaking() === false;
   }
 
   /** Whether the client took some of a write since this was last asked: net.Socket, too, calls such a connection busy. */
