@@ -1,6 +1,6 @@
 // The way of a handover into the server: middleware, then adopted and served, or answered and closed. Keeps every
 // connection that came this way until it is closed. Knows http.Server only as something that takes sockets.
-import type { DropArgument, Socket } from 'node:net';
+import type { DropArgument } from 'node:net';
 import type { Handover } from '@fdpass/scgi-fdpass';
 import { type Adopted, adopt } from './adopt.js';
 import { Connection } from './connection.js';
@@ -15,7 +15,7 @@ import type { ResolvedOptions } from './options.js';
 import { rawAnswer } from './raw-answer.js';
 import { requestHead } from './request-head.js';
 import { Roster } from './roster.js';
-import { WriteStallWatch } from './write-stall.js';
+import { WriteStallWatch, type Written } from './write-stall.js';
 
 export interface IntakeEvents {
   /** A socket; the request head reaches it in the next tick. */
@@ -25,6 +25,11 @@ export interface IntakeEvents {
   onError(error: RuntimeError, sender: Handover['sender']): void;
   /** The last connection is gone. */
   onEmpty(): void;
+}
+
+/** A client that was turned away. */
+interface Answered extends Written {
+  readonly facts: ConnectionFacts;
 }
 
 /** The request head to serve, or the status to answer with. */
@@ -45,8 +50,8 @@ export class Intake {
   readonly #waiting = new Map<IncomingHandover, NodeJS.Timeout>();
   readonly #served = new Roster<Connection>();
   /** Answered without becoming a request; not closed yet. */
-  readonly #answered = new Set<Socket>();
-  readonly #stalls: WriteStallWatch;
+  readonly #answered = new Set<Answered>();
+  readonly #stalls: WriteStallWatch<Connection | Answered>;
   readonly #lean: LeanIntake;
   #isDraining = false;
 
@@ -56,10 +61,9 @@ export class Intake {
     this.#lean = new LeanIntake(lean, options, ({ owner }, hadError) =>
       this.#onClose(owner as Connection, hadError),
     );
-    this.#stalls = new WriteStallWatch(options.sendTimeoutMs, (connection) => {
-      connection.socket.destroy();
-      const error = new RuntimeError('BKR_ERR_SEND_TIMEOUT', options.sendTimeoutMs);
-      events.onError(error, connection.facts.sender);
+    this.#stalls = new WriteStallWatch(options.sendTimeoutMs, ({ socket, facts }) => {
+      socket.destroy();
+      events.onError(new RuntimeError('BKR_ERR_SEND_TIMEOUT', options.sendTimeoutMs), facts.sender);
     });
   }
 
@@ -85,7 +89,12 @@ export class Intake {
 
   start(): void {
     this.#isDraining = false;
-    this.#stalls.start(() => this.#served);
+    this.#stalls.start(() => this.#written());
+  }
+
+  *#written(): Generator<Connection | Answered> {
+    yield* this.#served;
+    yield* this.#answered;
   }
 
   /** Every answer from now on is its connection's last. */
@@ -97,8 +106,7 @@ export class Intake {
   /** Closes everything at once. */
   destroy(): void {
     for (const incoming of this.#waiting.keys()) incoming.abandon();
-    const sockets = [...this.#served].map(({ socket }): Socket => socket);
-    for (const socket of [...sockets, ...this.#answered]) socket.destroy();
+    for (const { socket } of [...this.#served, ...this.#answered]) socket.destroy();
   }
 
   stop(): void {
@@ -199,7 +207,7 @@ export class Intake {
     { head, status, headers }: FirstBytes,
   ): void {
     registerSocket(socket, incoming.info);
-    if (head === undefined) this.#answer(socket, rawAnswer(status, headers), incoming);
+    if (head === undefined) this.#answer(socket, writeFd, rawAnswer(status, headers), incoming);
     else this.#serve(socket, writeFd, Buffer.concat([head, handover.earlyBytes]), handover, incoming);
   }
 
@@ -258,12 +266,13 @@ export class Intake {
     return connection;
   }
 
-  #answer(socket: HandoverSocket, answer: string, incoming: IncomingHandover): void {
-    this.#answered.add(socket);
+  #answer(socket: HandoverSocket, writeFd: number, answer: string, incoming: IncomingHandover): void {
+    const answered: Answered = { socket, writeFd, isSendingFile: false, facts: incoming.info };
+    this.#answered.add(answered);
     socket.answeredFor = incoming;
     socket.once('close', (hadError) => {
       process.nextTick(() => {
-        this.#answered.delete(socket);
+        this.#answered.delete(answered);
         this.#forget(incoming, hadError);
       });
     });
