@@ -9,6 +9,7 @@ import { type HandoverServerOptions, sendFile } from '@fdpass/backend-runtime';
 import type { HandoverKind } from '@fdpass/scgi-fdpass';
 import test from 'ava';
 import { loadNative } from '#native/index.js';
+import { ClientSource } from '../helpers/client-source.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { type HandedClient, handOver } from '../helpers/hand-over.js';
 import { type Handler, serve, temporaryFolder } from '../helpers/serve.js';
@@ -109,6 +110,27 @@ for (const kind of KINDS) {
 }
 
 for (const kind of ['full', 'partial'] as const) {
+  test(`${kind}: a client that is turned away behind all that it has not read is closed as well`, async (t) => {
+    const { path, server, errors } = await serve(t, { sendTimeoutMs: 300, tcpUserTimeoutMs: 0 }, () =>
+      t.fail(),
+    );
+    server.use((handover) => handover.reject(403));
+    const source = new ClientSource();
+    const accepted = await source.next();
+    source.close();
+    accepted.client.socket.pause();
+    // The kernel moves what it has to the other side, and then has room again.
+    let refusals = 0;
+    await until('nothing more fits', () => {
+      refusals = native.write(accepted.fd, Buffer.alloc(1_000_000)) === -1 ? refusals + 1 : 0;
+      return refusals === 20;
+    });
+    const client = await handOver(path, { kind, accepted });
+    await until('the connection is gone', () => errors.length > 0 && server.stats().connections === 0);
+    t.deepEqual(errors, ['BKR_ERR_SEND_TIMEOUT']);
+    await client.close();
+  });
+
   test(`${kind}, sendFile: a client that reads nothing is closed, one that takes a little is not`, async (t) => {
     const file = join(await temporaryFolder(t), 'file');
     const handle = await open(file, 'w');
