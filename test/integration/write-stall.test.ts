@@ -12,6 +12,7 @@ import { loadNative } from '#native/index.js';
 import { ClientSource } from '../helpers/client-source.js';
 import { guardDescriptors } from '../helpers/descriptors.js';
 import { type HandedClient, handOver } from '../helpers/hand-over.js';
+import { hasNoSocket } from '../helpers/lean-scene.js';
 import { type Handler, serve, temporaryFolder } from '../helpers/serve.js';
 import { until } from '../helpers/until.js';
 import { versionZero, WireSender } from '../helpers/wire-sender.js';
@@ -108,6 +109,28 @@ for (const kind of KINDS) {
     await client.close();
   });
 }
+
+test('looking for stalls makes no socket of a connection that is answered without one', async (t) => {
+  const withoutSocket: boolean[] = [];
+  const options = { sendTimeoutMs: 200, keepAlive: { scope: '/' } };
+  const { path, errors } = await serve(t, options, (request, response) => {
+    if (request.url === '/large') response.end(Buffer.alloc(TOTAL));
+    else {
+      withoutSocket.push(hasNoSocket(request));
+      response.end('served');
+    }
+  });
+  const client = await handOver(path, { headers: { SERVER_PROTOCOL: 'HTTP/1.1' } });
+  await client.readUntil('served');
+  const stalled = await handOver(path, { target: '/large' });
+  pauseReading(stalled);
+  await until('it was looked more than once', () => errors.length === 1);
+  await client.send('GET / HTTP/1.1\r\nHost: example.test\r\n\r\n');
+  await until('it is served again', () => withoutSocket.length === 2);
+  t.deepEqual(withoutSocket, [true, true]);
+  await client.close();
+  await stalled.close();
+});
 
 for (const kind of ['full', 'partial'] as const) {
   test(`${kind}: a client that is turned away behind all that it has not read is closed as well`, async (t) => {

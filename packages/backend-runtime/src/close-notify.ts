@@ -30,14 +30,22 @@ export class CloseNotify {
 
   /** Sends it behind everything the kernel has, when there is room. A client that is gone needs none: then nothing is sent. */
   send(callback: () => void): void {
-    if (!this.sendNow()) return this.#wait(callback);
+    if (!this.#sendNow()) return this.#wait(callback);
     this.cancel();
     if (this.#patienceMs === undefined) callback();
     else this.#awaitClient(this.#patienceMs, callback);
   }
 
+  /** The same for a socket that is being destroyed: without waiting for room. */
+  sendLast(callback: () => void): void {
+    this.cancel();
+    this.#sendNow();
+    if (this.#patienceMs === undefined) callback();
+    else this.#awaitClient(this.#patienceMs, callback);
+  }
+
   /** @returns false if there is no room for it */
-  sendNow(): boolean {
+  #sendNow(): boolean {
     try {
       return native().sendTlsAlert(this.#fd, WARNING, CLOSE_NOTIFY) !== -1;
     } catch {
@@ -67,11 +75,13 @@ export class CloseNotify {
   #watch(onRoom: () => void): { fd: PassedFd; poller: FdPoller } {
     // net.Socket watches the descriptor itself.
     const fd = new PassedFd(native().dupFd(this.#fd));
+    let poller: FdPoller | undefined;
     try {
-      const poller = new (native().FdPoller)(fd.fd, onRoom);
+      poller = new (native().FdPoller)(fd.fd, onRoom);
       poller.start(native().constants.WRITABLE);
       return { fd, poller };
     } catch (error) {
+      poller?.close();
       fd.close();
       throw error;
     }

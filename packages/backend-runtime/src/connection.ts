@@ -26,6 +26,8 @@ export interface ConnectionOptions {
   /** The web server's own id of the first request. */
   requestId: string | undefined;
   onError: (error: RuntimeError) => void;
+  /** What came was no request: it is answered, and no other one is served. */
+  onTurnedAway: (connection: Connection) => void;
 }
 
 export class Connection implements SocketOwner, Listed<Connection> {
@@ -168,9 +170,11 @@ export class Connection implements SocketOwner, Listed<Connection> {
     if (requestNumber === 1) this.#host = request.headers.host;
     const status = this.#judge(request, requestNumber);
     for (const observer of this.incoming.observers) observer.onUpgrade?.(request, socket, head, status);
-    this.#isUpgraded = status === undefined;
-    if (this.#isUpgraded) return true;
-    this.socket.write(rawAnswer(status as number));
+    if (status === undefined) {
+      this.#isUpgraded = true;
+      return true;
+    }
+    this.socket.write(rawAnswer(status));
     return this.#ignoreUpgrade();
   }
 
@@ -206,11 +210,13 @@ export class Connection implements SocketOwner, Listed<Connection> {
   }
 
   /**
-   * What http.Server does about an error that nobody listens to; but the answer reaches a client that goes on sending.
-   * @returns false if that is left to it, since no answer is possible
+   * What http.Server does about an error that nobody listens to; but where no request is under way, the answer reaches a client that
+   * goes on sending. One that is under way ends at once, as its handler expects.
+   * @returns false if http.Server is to do it
    */
   answerClientError(error: NodeJS.ErrnoException): boolean {
-    if (!this.socket.writable || this.isSpeaking()) return false;
+    if (!this.socket.writable || this.#isUpgraded || this.#unanswered.length > 0) return false;
+    this.#options.onTurnedAway(this);
     this.socket.write(bareAnswer(STATUS_OF_ERROR[error.code ?? ''] ?? 400), 'latin1');
     this.socket.discardInput();
     this.socket.closeLingering(error);

@@ -49,6 +49,8 @@ export class FileTransfer {
    */
   async run(): Promise<void> {
     const { socket } = this.#connection;
+    // It may have been ended in the meantime, by an answer to what is no request.
+    if (!socket.writable) throw gone();
     await new Promise<void>((resolve, reject) => {
       socket.write('', (error) => (error ? reject(error) : resolve()));
     });

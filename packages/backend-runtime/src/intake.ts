@@ -27,7 +27,7 @@ export interface IntakeEvents {
   onEmpty(): void;
 }
 
-/** A client that was turned away. */
+/** What is written to a client. */
 interface Answered extends Written {
   readonly facts: ConnectionFacts;
 }
@@ -49,9 +49,9 @@ export class Intake {
   /** Still in the middleware chain, with their deadlines. */
   readonly #waiting = new Map<IncomingHandover, NodeJS.Timeout>();
   readonly #served = new Roster<Connection>();
-  /** Answered without becoming a request; not closed yet. */
+  /** Turned away; not closed yet. */
   readonly #answered = new Set<Answered>();
-  readonly #stalls: WriteStallWatch<Connection | Answered>;
+  readonly #stalls: WriteStallWatch<Answered>;
   readonly #lean: LeanIntake;
   #isDraining = false;
 
@@ -84,7 +84,8 @@ export class Intake {
 
   connectionOf(socket: unknown): Connection | undefined {
     const owner = (socket as Partial<HandoverSocket> | undefined)?.owner;
-    return owner instanceof Connection && this.#served.has(owner) ? owner : undefined;
+    const isOurs = owner instanceof Connection && (this.#served.has(owner) || this.#answered.has(owner));
+    return isOurs ? owner : undefined;
   }
 
   start(): void {
@@ -92,7 +93,7 @@ export class Intake {
     this.#stalls.start(() => this.#written());
   }
 
-  *#written(): Generator<Connection | Answered> {
+  *#written(): Generator<Answered> {
     yield* this.#served;
     yield* this.#answered;
   }
@@ -260,6 +261,10 @@ export class Intake {
       mayLackBody: handover.kind !== 'relay' && handover.version === 0,
       requestId: handover.headers.get('REQUEST_ID'),
       onError: (error) => this.#events.onError(error, handover.sender),
+      onTurnedAway: (turnedAway) => {
+        this.#served.delete(turnedAway);
+        this.#answered.add(turnedAway);
+      },
     });
     if (this.#isDraining) connection.closeAfterAnswer();
     this.#served.add(connection);
@@ -285,6 +290,7 @@ export class Intake {
   #onClose(connection: Connection, hadError: boolean): void {
     connection.close();
     this.#served.delete(connection);
+    this.#answered.delete(connection);
     this.#forget(connection.incoming, hadError);
   }
 

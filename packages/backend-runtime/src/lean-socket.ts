@@ -66,6 +66,8 @@ const KNOWN: Readonly<Record<string, Getter>> = {
   writableHighWaterMark: () => DEFAULTS.writableHighWaterMark,
   writableLength: () => 0,
   writableCorked: () => 0,
+  writableEnded: (socket) => socket[LEAN_OWNER].isClosed,
+  writableFinished: (socket) => socket[LEAN_OWNER].isClosed,
   localAddress: local('address'),
   localPort: local('port'),
   localFamily: local('family'),

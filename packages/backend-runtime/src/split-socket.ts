@@ -150,10 +150,12 @@ export class SplitSocket extends HandoverSocket {
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     this.#departure.stop();
-    this.#closeNotify?.cancel();
-    if (error === null && this.#isQuiet()) this.#closeNotify?.sendNow();
     this.#source.destroy();
-    this.#sink.destroy();
+    if (this.#closeNotify !== undefined && this.#isQuiet(error)) this.#endPolitely(this.#closeNotify);
+    else {
+      this.#closeNotify?.cancel();
+      this.#sink.destroy();
+    }
     super._destroy(error, callback);
   }
 
@@ -190,9 +192,14 @@ export class SplitSocket extends HandoverSocket {
   }
 
   /** Whether closing cuts nothing off: what was said before is whole, and the kernel has it. */
-  #isQuiet(): boolean {
+  #isQuiet(error: Error | null): boolean {
     if (!this.sinkIsOpen || this.writableEnded || this.writableLength > 0) return false;
-    return this.owner?.isSpeaking() === false;
+    return this.owner?.isSpeaking() === false && (error === null || isOfHttp(error));
+  }
+
+  #endPolitely(closeNotify: CloseNotify): void {
+    this.tellClosing();
+    closeNotify.sendLast(() => this.#sink.destroy());
   }
 
   /** Whether the client took some of a write since this was last asked: net.Socket, too, calls such a connection busy. */
@@ -208,6 +215,9 @@ export class SplitSocket extends HandoverSocket {
     if (this.timeout !== undefined && this.timeout > 0) this.setTimeout(this.timeout);
   }
 }
+
+/** What http.Server destroys a socket with when it has answered what is no request. */
+const isOfHttp = ({ code = '' }: NodeJS.ErrnoException): boolean => /^(HPE_|ERR_HTTP_)/.test(code);
 
 const connectionReset = (): Error =>
   Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET', syscall: 'read' });
