@@ -110,33 +110,37 @@ async function runKernelTls(files, tally) {
     return;
   }
   const stages = new SideBySide();
-  const fetched = (title, ...what) =>
-    stages.add(`Kernel TLS: ${title}`, [], () => fetchStage(what, () => {}));
+  const add = (title, order, body) => stages.add(`Kernel TLS: ${title}`, order, body);
+  const fetched = (title, ...what) => add(title, {}, () => fetchStage(what, () => {}));
 
   const kernel = fetched('User-Mode Linux of this Debian', 'kernel');
-  const module = stages.add('Kernel TLS: module for this nginx', [kernel], () =>
+  const module = add('module for this nginx', { needed: [kernel] }, () =>
     moduleStage(path.join(MODULE, 'build'), (script) => run(script, [], {})),
   );
-  const suites = stages.add('Kernel TLS: suites with this nginx', [module], (write) =>
+  const suites = add('suites with this nginx', { needed: [module] }, (write) =>
     suiteStage(files, write, { processor: 0 }),
   );
 
   let debian;
   const kernel13 = fetched('User-Mode Linux of Debian 13', 'kernel', 'trixie');
-  const debian13 = stages.add('Kernel TLS: files of a Debian 13', [kernel], () =>
+  const debian13 = add('files of a Debian 13', { needed: [kernel] }, () =>
     fetchStage(['debian-13'], (folder) => (debian = folder)),
   );
-  const module13 = stages.add('Kernel TLS: module for the nginx of Debian 13', [debian13], () =>
+  const module13 = add('module for the nginx of Debian 13', { needed: [debian13] }, () =>
     buildForDebian13(debian),
   );
-  stages.add('Kernel TLS: suites with the nginx and the kernel of Debian 13', [kernel13, module13], (write) =>
+  add('suites with the nginx and the kernel of Debian 13', { needed: [kernel13, module13] }, (write) =>
     suiteStage(files, write, Object.assign({ kernel: 'trixie', processor: 1 }, withDebian13(debian))),
   );
 
-  const newest = fetched('the newest User-Mode Linux', 'kernel', 'forky');
-  stages.add('Kernel TLS: suites with the newest kernel', [newest, module13, suites], (write) =>
-    suiteStage(files.filter(isAboutKernel), write, Object.assign({ kernel: 'forky' }, withDebian13(debian))),
-  );
+  const aboutKernel = files.filter(isAboutKernel);
+  if (aboutKernel.length > 0) {
+    const newest = fetched('the newest User-Mode Linux', 'kernel', 'forky');
+    // On the processor that is free then.
+    add('suites with the newest kernel', { needed: [newest, module13], after: [suites] }, (write) =>
+      suiteStage(aboutKernel, write, Object.assign({ kernel: 'forky', processor: 0 }, withDebian13(debian))),
+    );
+  }
   await stages.tell(tally);
 }
 

@@ -15,7 +15,7 @@ const { Tally, stageFailed, stageMissing, stagePassed } = load('./tally.cjs') as
 };
 const { SideBySide } = load('./side-by-side.cjs') as {
   SideBySide: new () => {
-    add(title: string, needed: Stage[], body: Body): Stage;
+    add(title: string, order: { needed?: Stage[]; after?: Stage[] }, body: Body): Stage;
     tell(tally: object): Promise<void>;
   };
 };
@@ -40,12 +40,12 @@ test('a stage that is done first is told in its turn, with all that it printed',
   const secondIsDone = new Promise<void>((resolve) => {
     finishFirst = resolve;
   });
-  stages.add('first', [], async (write) => {
+  stages.add('first', {}, async (write) => {
     write('of the first\n');
     await secondIsDone;
     return stagePassed();
   });
-  stages.add('second', [], async (write) => {
+  stages.add('second', {}, async (write) => {
     write('of the second\n');
     finishFirst();
     return stagePassed();
@@ -70,7 +70,7 @@ for (const [what, result] of Object.entries({
     const stages = new SideBySide();
     const run: string[] = [];
     const add = (title: string, needed: Stage[], outcome: Result): Stage =>
-      stages.add(title, needed, async () => {
+      stages.add(title, { needed }, async () => {
         run.push(title);
         return outcome;
       });
@@ -88,3 +88,32 @@ for (const [what, result] of Object.entries({
     );
   });
 }
+
+test('what comes after a stage that failed is run, when that is done', async (t) => {
+  const { tally, lines } = collect();
+  const stages = new SideBySide();
+  const run: string[] = [];
+  const lame = stages.add('lame', {}, async () => {
+    await new Promise((resolve) => setImmediate(resolve));
+    run.push('lame');
+    return stageFailed('no');
+  });
+  stages.add('next', { after: [lame] }, async () => {
+    run.push('next');
+    return stagePassed();
+  });
+  await stages.tell(tally);
+  t.deepEqual(run, ['lame', 'next']);
+  t.is(lines().at(-1), '-- next: 1 passed, 0 failed, 0 skipped');
+});
+
+test('a stage that throws has failed, and the others are told', async (t) => {
+  const { tally, lines } = collect();
+  const stages = new SideBySide();
+  stages.add('broken', {}, () => Promise.reject(new Error('out of order')));
+  stages.add('sound', {}, async () => stagePassed());
+  await stages.tell(tally);
+  t.is(tally.finish(), 1);
+  t.true(lines().includes('-- sound: 1 passed, 0 failed, 0 skipped'));
+  t.true(lines().some((line) => line.includes('out of order')));
+});

@@ -162,11 +162,11 @@ function allowedProcessors(): number[] {
   });
 }
 
-/** The guest's memory is a sparse file; containers often have a /dev/shm that is too small for it. */
+/** The guest's memory is a sparse file; containers often have a /dev/shm that is too small for it, or for that of a guest beside it. */
 function memoryFolder(fallback: string, memoryMiB: number): string {
   try {
     const { bavail, bsize } = statfsSync('/dev/shm');
-    if (bavail * bsize > memoryMiB * 2 ** 20) return '/dev/shm';
+    if (bavail * bsize > 2 * memoryMiB * 2 ** 20) return '/dev/shm';
   } catch {
     // There is none.
   }
