@@ -103,13 +103,18 @@ export type Step =
   | readonly ['fin']
   | readonly ['close']
   | readonly ['reset']
-  | readonly ['wait', number];
+  | readonly ['wait', number]
+  /** Until `goOn()`. */
+  | readonly ['await_word'];
 
 export interface PythonResult {
   readonly received: string;
   readonly ended: 'close_notify' | 'end without close_notify' | 'reset' | null;
   readonly cipher: string;
 }
+
+/** Neither the user's packages nor the installed ones: looking for them takes a guest longer than a request. */
+const ISOLATED = ['-I', '-S'];
 
 let interpreter: string | undefined;
 /** Python itself: `python3` may be a script that looks for one, which takes a guest longer than most of a test. */
@@ -121,20 +126,26 @@ function pythonProgram(): string {
 }
 
 /** Does `steps` with Python's ssl: each `write` begins a record of its own, `send` sends all that was written at once. */
-export async function python(
-  port: number,
-  version: TlsVersion,
-  steps: readonly Step[],
-): Promise<PythonResult> {
-  const { stdout } = await run(
-    pythonProgram(),
-    [PYTHON_CLIENT, String(port), version, JSON.stringify(steps)],
-    {
-      maxBuffer: 2 ** 28,
-      timeout: 100_000,
-    },
-  );
-  return JSON.parse(stdout);
+export const python = (port: number, version: TlsVersion, steps: readonly Step[]): Promise<PythonResult> =>
+  startPython(port, version, steps).result;
+
+export interface PythonClient {
+  readonly result: Promise<PythonResult>;
+  /** Ends an `await_word`, also one that it has not come to yet. */
+  goOn(): void;
+}
+
+/** The same for a test that tells it when to go on. */
+export function startPython(port: number, version: TlsVersion, steps: readonly Step[]): PythonClient {
+  const args = [...ISOLATED, PYTHON_CLIENT, String(port), version, JSON.stringify(steps)];
+  const running = run(pythonProgram(), args, { maxBuffer: 2 ** 28, timeout: 100_000 });
+  return {
+    result: running.then(({ stdout }) => {
+      const { received, ...rest } = JSON.parse(stdout);
+      return { ...rest, received: Buffer.from(received, 'base64').toString('latin1') };
+    }),
+    goOn: () => running.child.stdin?.write('\n'),
+  };
 }
 
 /** Type (RFC 8446, appendix B.1) and content in hexadecimal. */
@@ -146,7 +157,7 @@ export async function sendRecords(
   version: TlsVersion,
   records: readonly TlsRecord[],
 ): Promise<Omit<PythonResult, 'cipher'>> {
-  const args = [RECORD_CLIENT, String(port), version, JSON.stringify(records)];
+  const args = [...ISOLATED, RECORD_CLIENT, String(port), version, JSON.stringify(records)];
   const { stdout } = await run(pythonProgram(), args, { timeout: 100_000 });
   return JSON.parse(stdout);
 }
