@@ -1,5 +1,5 @@
 // What people deploy it for: event streams, clients with certificates, and many clients one after the other.
-import type { RequestOptions } from 'node:http';
+import type { RequestOptions, ServerResponse } from 'node:http';
 import { Agent, request } from 'node:https';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -19,12 +19,28 @@ for (const { version, kind } of VERSIONS) {
   const as = (title: string): string => `${version}, ${kind}: ${title}`;
   const rx = kind === 'full' ? 1 : 0;
 
-  withFront(as('an event stream'), async (t) => {
-    const { port } = await startFront(t, { kernel: { tx: 1, rx } });
+  withFront(as('an event stream: each event arrives before the next is sent'), async (t) => {
+    const streams: ServerResponse[] = [];
+    const { port } = await startFront(t, {
+      kernel: { tx: 1, rx },
+      answers: {
+        '/events': (_request, response) => {
+          response.writeHead(200, { 'Content-Type': 'text/event-stream' }).flushHeaders();
+          streams.push(response);
+        },
+      },
+    });
     const client = await openClient(t, port, version);
     await client.send(GET.replace('/', '/events'));
-    await client.readUntil('data: 5\n\n');
-    t.is(client.received.match(/data: \d/g)?.length, 5);
+    await client.readUntil('\r\n\r\n');
+    for (const event of ['1', '2', 'x'.repeat(100_000), '4']) {
+      client.received = '';
+      streams[0]?.write(`data: ${event}\n\n`);
+      await client.readUntil(`data: ${event}\n\n\r\n`);
+    }
+    t.is(client.received, '9\r\ndata: 4\n\n\r\n');
+    streams[0]?.end();
+    await client.readUntil('\r\n0\r\n\r\n');
   });
 
   withFront(

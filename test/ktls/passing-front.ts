@@ -13,6 +13,7 @@ import {
   connectionInfo,
   createServer,
   type HandoverServer,
+  type HandoverServerOptions,
   sendFile,
   type TlsFacts,
 } from '@fdpass/backend-runtime';
@@ -20,7 +21,7 @@ import test, { type ExecutionContext } from 'ava';
 import { WebSocketServer } from 'ws';
 import { openDescriptors } from '../helpers/descriptors.js';
 import { condition, needs, program } from '../helpers/requirements.js';
-import { closed } from '../helpers/serve.js';
+import { closed, type Handler } from '../helpers/serve.js';
 import { until } from '../helpers/until.js';
 import { kernelTls, watchKernelTls } from './kernel-tls.js';
 import { kernelDecryptsTls13, modulePath } from './nginx-under-test.js';
@@ -99,6 +100,12 @@ export interface FrontOptions extends Partial<Omit<TlsNginxOptions, 'main' | 'ht
   pass?: string;
   /** @default true */
   hasFallback?: boolean;
+  /** The application's options. */
+  app?: HandoverServerOptions;
+  /** What the application answers to requests for these paths. */
+  answers?: Readonly<Record<string, Handler>>;
+  /** Whether the application has a listener to `'clientError'`, which destroys; if not, http.Server answers. @default 'listened' */
+  clientErrors?: 'listened' | 'left';
   /** Sessions the kernel encrypts and decrypts in this test, and records it cannot decrypt. */
   kernel: { tx: number; rx: number; decryptErrors?: number };
 }
@@ -120,15 +127,6 @@ async function answer(
   if (untilClose !== undefined) {
     response.removeHeader('Transfer-Encoding');
     Readable.from(download(Number(untilClose), progress)).pipe(response);
-    return;
-  }
-  if (request.url === '/events') {
-    response.setHeader('Content-Type', 'text/event-stream');
-    for (let n = 1; n <= 5; n++) {
-      // Each in a record of its own.
-      await new Promise((written) => response.write(`data: ${n}\n\n`, written));
-    }
-    response.end();
     return;
   }
   if (request.url === '/file') return sendFile(response, fileURLToPath(import.meta.url));
@@ -181,10 +179,14 @@ export async function startFront(t: ExecutionContext, options: FrontOptions): Pr
   const released = new Promise<void>((resolve) => {
     release = resolve;
   });
+  const { answers = {}, clientErrors = 'listened' } = options;
   const server = createServer(
-    { keepAlive: { scope: '/' }, logger: { warn() {}, error() {} } },
+    { keepAlive: { scope: '/' }, logger: { warn() {}, error() {} }, ...options.app },
     (request, response) => {
+      const ownAnswer = answers[request.url ?? ''];
+      if (ownAnswer !== undefined) return ownAnswer(request, response);
       answer(request, response, progress, released).catch(() => response.destroy());
+      return undefined;
     },
   );
   const webSockets = new WebSocketServer({ noServer: true });
@@ -199,10 +201,12 @@ export async function startFront(t: ExecutionContext, options: FrontOptions): Pr
   const errors: string[] = [];
   const truncations: Front['truncations'] = [];
   server.on('handoverError', ({ code }) => errors.push(code));
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    errors.push(error.code ?? error.message);
-    socket.destroy();
-  });
+  if (clientErrors === 'listened') {
+    server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      errors.push(error.code ?? error.message);
+      socket.destroy();
+    });
+  }
   // Else a connection that a test keeps ends after 5 seconds, which on a busy machine is the middle of a test.
   server.keepAliveTimeout = 100_000;
   const sockets: Socket[] = [];
