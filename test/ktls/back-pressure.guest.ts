@@ -1,11 +1,12 @@
 // Who waits for whom: an application that does not read, a client that does not, a client that has said all it will before it is
-// answered. And that in a partial handover the application leaves the client's records to the web server.
+// answered, or has left. And that in a partial handover the application leaves the client's records to the web server.
 import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
+import { readFileSync, writeFileSync } from 'node:fs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { get } from 'node:https';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { loadNative } from '#native/index.js';
 import { exchange, readAnswer } from '../helpers/answer-reader.js';
 import { until } from '../helpers/until.js';
@@ -13,6 +14,7 @@ import { kernelDecryptsTls13 } from './nginx-under-test.js';
 import {
   downloadChunk,
   type Facts,
+  type Front,
   PARTIAL_VERSIONS,
   sha256,
   startFront,
@@ -100,6 +102,76 @@ for (const { version, kind } of VERSIONS) {
     });
   }
 }
+
+/** How long a kernel answers for a client that has left. */
+const FIN_TIMEOUT = '/proc/sys/net/ipv4/tcp_fin_timeout';
+/** Two probes of 5 s, a look each second, and a slow machine. */
+const PATIENCE_MS = 15_000;
+
+const halfCloses: Step[][] = [[['close_notify'], ['send']], [['close_notify'], ['send'], ['fin']], [['fin']]];
+const BEGIN: Step[] = [['write', GET.replace('/', '/begun')], ['send'], ['read_until', 'begun']];
+
+/** An application whose answers to `/begun` begin, and that says what becomes of them. */
+async function startBeginner(t: ExecutionContext, kernel: { tx: number; rx: number }) {
+  const begun: ServerResponse[] = [];
+  let left = 0;
+  const front: Front = await startFront(t, {
+    kernel,
+    answers: {
+      '/begun': (_request, response) => {
+        response.setHeader('Connection', 'close');
+        response.write('begun');
+        response.on('close', () => {
+          left += 1;
+        });
+        begun.push(response);
+      },
+    },
+  });
+  return { front, begun, left: () => left };
+}
+
+function leaveAtOnce(t: ExecutionContext): void {
+  const before = readFileSync(FIN_TIMEOUT, 'latin1');
+  writeFileSync(FIN_TIMEOUT, '1');
+  t.teardown(() => writeFileSync(FIN_TIMEOUT, before));
+}
+
+const RECEIVED = /\r\nbegun\r\na\r\n and ended\r\n0\r\n\r\n$/;
+
+const ways = VERSIONS.flatMap(({ version, kind }) => halfCloses.map((end) => ({ version, kind, end })));
+
+// All ways at once: it takes a probe.
+withFront(
+  'half-closed in the middle of an answer: who stays gets the rest, who leaves ends it',
+  async (t) => {
+    leaveAtOnce(t);
+    const { front, begun, left } = await startBeginner(t, {
+      tx: 2 * ways.length,
+      rx: 2 * ways.filter(({ kind }) => kind === 'full').length,
+    });
+    const clients = (then: Step) =>
+      ways.map(({ version, end }) => python(front.port, version, [...BEGIN, ...end, then]));
+    const staying = clients(['read_to_end']);
+    await Promise.all(clients(['close']));
+    await until('all are asked', () => begun.length === 2 * ways.length);
+    await until('their streams have ended', () => front.sockets.every((socket) => socket.readableEnded));
+    t.is(left(), 0);
+    const areClosed = (): boolean => left() >= ways.length;
+    await until('the answers of those that left are closed', areClosed, PATIENCE_MS).catch(() => {});
+    t.is(left(), ways.length);
+    for (const response of begun) response.end(' and ended');
+    for (const { received, ended } of await Promise.all(staying)) {
+      t.regex(received, RECEIVED);
+      t.is(ended, 'close_notify');
+    }
+    t.deepEqual(
+      front.errors,
+      ways.map(() => 'ECONNRESET'),
+    );
+    await until('the application has no connection', () => front.server.stats().connections === 0);
+  },
+);
 
 if (PARTIAL_VERSIONS.length === 0) {
   test('no handover is partial here', (t) => t.true(kernelDecryptsTls13()));
