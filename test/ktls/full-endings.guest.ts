@@ -162,7 +162,7 @@ for (const { version, kind } of VERSIONS) {
 
   withFront(as('an answer that fills every buffer ends with close_notify as well'), async (t) => {
     const { port } = await front(t);
-    const bytes = downloadChunk.length * 320;
+    const bytes = downloadChunk.length * 160;
     const { received, ended } = await python(port, version, [
       ['write', lastGet(`/until-close/${bytes}`)],
       ['send'],

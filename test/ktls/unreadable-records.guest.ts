@@ -12,11 +12,15 @@ import {
   python,
   type Step,
   sendRecords,
+  startPython,
   type TlsRecord,
   type TlsVersion,
 } from './tls-clients.js';
 
 const GET = 'GET / HTTP/1.1\r\nHost: example.test\r\n\r\n';
+const UPGRADE =
+  'GET / HTTP/1.1\r\nHost: example.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
+  'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n';
 const FIRST_ANSWER: readonly Step[] = [['write', GET], ['send'], ['read_until', '}']];
 
 /**
@@ -40,6 +44,8 @@ async function besideAnother<T>(
   return { front, result };
 }
 
+const hex = (text: string): string => Buffer.from(text, 'latin1').toString('hex');
+
 const bodyOf = (received: string): Buffer =>
   Buffer.from(received.slice(received.lastIndexOf('\r\n\r\n') + 4), 'latin1');
 
@@ -57,22 +63,43 @@ for (const { version } of VERSIONS.filter(({ kind }) => kind === 'full')) {
   });
 
   withFront(as('a damaged record while an answer is sent: all of it arrives'), async (t) => {
-    const bytes = downloadChunk.length * 320;
-    const { front, result } = await besideAnother(t, version, { ...one, decryptErrors: 1 }, ({ port }) =>
-      python(port, version, [
+    // More than the kernels of both sides keep.
+    const bytes = downloadChunk.length * 160;
+    const kernel = { ...one, decryptErrors: 1 };
+    const { front, result } = await besideAnother(t, version, kernel, async ({ port, errors }) => {
+      const client = startPython(port, version, [
         ['write', GET.replace('/', `/download/${bytes}`)],
         ['send'],
         // Now it is handed over: a record that nginx still reads would be its error.
         ['read_until', '\r\n\r\n'],
         ['write', GET],
         ['send_damaged'],
-        ['wait', 1],
+        ['await_word'],
+        ['read_to_end'],
+      ]);
+      await until('it is read', () => errors.length > 0);
+      client.goOn();
+      return client.result;
+    });
+    t.deepEqual(front.errors, ['BKR_ERR_TLS_RECORD']);
+    t.is(bodyOf(result.received).length, bytes);
+    t.is(sha256(bodyOf(result.received)), sha256(Buffer.alloc(bytes, downloadChunk)));
+    t.is(result.ended, 'close_notify');
+  });
+
+  withFront(as('a damaged record on an upgraded connection: it is cut'), async (t) => {
+    const { front, result } = await besideAnother(t, version, { ...one, decryptErrors: 1 }, ({ port }) =>
+      python(port, version, [
+        ['write', UPGRADE],
+        ['send'],
+        ['read_until', '\r\n\r\n'],
+        ['write', 'x'],
+        ['send_damaged'],
         ['read_to_end'],
       ]),
     );
     t.deepEqual(front.errors, ['BKR_ERR_TLS_RECORD']);
-    t.is(bodyOf(result.received).length, bytes);
-    t.is(sha256(bodyOf(result.received)), sha256(Buffer.alloc(bytes, downloadChunk)));
+    t.deepEqual([front.upgradeEnds, front.truncations], [['end'], [true]]);
     t.is(result.ended, 'close_notify');
   });
 
@@ -115,7 +142,18 @@ for (const { version } of VERSIONS.filter(({ kind }) => kind === 'full')) {
       'close_notify',
     ],
     ['a record of a type that TLS does not have', [[99, '00']], ['BKR_ERR_TLS_RECORD'], 'close_notify'],
-    ['half of an alert', [[21, '02']], ['BKR_ERR_TLS_ALERT'], 'end without close_notify'],
+    ['the same two in one record', [[21, '015a0100']], [], 'close_notify'],
+    ['half of an alert', [[21, '02']], ['BKR_ERR_TLS_RECORD'], 'close_notify'],
+    [
+      'half of an alert, behind an upload of nothing but zeros',
+      [
+        [23, hex('POST / HTTP/1.1\r\nHost: example.test\r\nContent-Length: 4\r\n\r\n')],
+        [23, '00000000'],
+        [21, '01'],
+      ],
+      ['BKR_ERR_TLS_RECORD'],
+      'close_notify',
+    ],
   ] as [string, TlsRecord[], string[], Ended][]) {
     withFront(as(what), async (t) => {
       const { front, result } = await besideAnother(t, version, two, ({ port }) =>
