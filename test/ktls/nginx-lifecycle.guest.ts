@@ -3,9 +3,13 @@
 import { once } from 'node:events';
 import type { ExecutionContext } from 'ava';
 import { WebSocket } from 'ws';
+import { exchange, readAnswer } from '../helpers/answer-reader.js';
 import { until } from '../helpers/until.js';
-import { type Front, type FrontOptions, startFront, VERSIONS, withFront } from './passing-front.js';
-import { clientOptions, curl, type TlsVersion } from './tls-clients.js';
+import { type Front, type FrontOptions, sha256, startFront, VERSIONS, withFront } from './passing-front.js';
+import { clientOptions, curl, openClient, type TlsVersion } from './tls-clients.js';
+
+const GET = 'GET / HTTP/1.1\r\nHost: example.test\r\n\r\n';
+const HALF = 'x'.repeat(500_000);
 
 async function connected(t: ExecutionContext, version: TlsVersion, options: FrontOptions) {
   const front: Front = await startFront(t, options);
@@ -37,6 +41,43 @@ for (const { version, kind } of VERSIONS) {
     const closed = once(socket, 'close');
     socket.close();
     await closed;
+    await until('the old worker has ended', () => !front.workers().includes(old as number));
+  });
+
+  withFront(as('a client that keeps its connection is served on after a reload'), async (t) => {
+    const front = await startFront(t, { kernel });
+    const client = await openClient(t, front.port, version);
+    t.like(JSON.parse((await exchange(client, GET)).body), { handover: kind, requestNumber: 1 });
+    const [old] = front.workers();
+    await front.reload();
+    t.like(JSON.parse((await exchange(client, GET)).body), { handover: kind, requestNumber: 2 });
+    await client.close();
+    await until('the old worker has ended', () => !front.workers().includes(old as number));
+  });
+
+  withFront(as('a reload in the middle of an upload'), async (t) => {
+    let got = '';
+    const front = await startFront(t, {
+      kernel,
+      answers: {
+        '/upload': (request, response) => {
+          request.setEncoding('latin1').on('data', (text: string) => {
+            got += text;
+          });
+          request.on('end', () => response.end('thanks'));
+        },
+      },
+    });
+    const client = await openClient(t, front.port, version);
+    const length = `Content-Length: ${2 * HALF.length}`;
+    await client.send(`POST /upload HTTP/1.1\r\nHost: example.test\r\n${length}\r\n\r\n${HALF}`);
+    await until('half of it is read', () => got.length === HALF.length);
+    const [old] = front.workers();
+    await front.reload();
+    await client.send(HALF);
+    t.is((await readAnswer(client)).body, 'thanks');
+    t.is(sha256(got), sha256(HALF + HALF));
+    await client.close();
     await until('the old worker has ended', () => !front.workers().includes(old as number));
   });
 
