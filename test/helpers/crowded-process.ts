@@ -1,6 +1,6 @@
 // A handover server in a process with few descriptors: answers after a while, so that clients pile up, and on /last-descriptor sends a
 // file that gets the only one that is left. Commands: `stats`, `exhaust` takes every descriptor that is left, `release` gives them back,
-// `open` counts them.
+// `open` counts them, `exhaustAtHandover` takes every one as soon as the next client's has been received.
 import { once } from 'node:events';
 import { closeSync, openSync, readdirSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -34,6 +34,12 @@ const server = createServer(
 server.on('handoverError', ({ code }) => errors.push(code));
 
 let taken: number[] = [];
+let exhausts = false;
+server.use((_handover, next) => {
+  if (exhausts) commands.exhaust();
+  exhausts = false;
+  next();
+});
 const commands = {
   stats: () => ({ ...server.stats(), codes: errors, endings }),
   exhaust: () => {
@@ -47,10 +53,13 @@ const commands = {
     for (const fd of taken) closeSync(fd);
     taken = [];
   },
+  exhaustAtHandover: () => {
+    exhausts = true;
+  },
   open: () => readdirSync('/proc/self/fd').length,
 };
 process.on('message', async (command: keyof typeof commands) => {
   process.send?.(commands[command]() ?? null);
 });
-await once(server.listen({ path }), 'listening');
+await once(server.listen({ path, mode: 0o666 }), 'listening');
 process.send?.('ready');
