@@ -93,7 +93,9 @@ const allSuites = () =>
 
 /** Suites whose outcome depends on what the kernel does with records. */
 const isAboutKernel = (file) =>
-  /(full-endings|unreadable-records|key-update|mismatch|back-pressure)\.guest/.test(file);
+  /(full-endings|unreadable-records|own-records|key-update|mismatch|back-pressure|full-buffers)\.guest/.test(
+    file,
+  );
 
 /** Suites with one of `parts` in their path below test/ktls. */
 const suitesMatching = (parts) =>
