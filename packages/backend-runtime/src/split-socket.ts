@@ -44,6 +44,8 @@ export class SplitSocket extends HandoverSocket {
   readonly #local: SocketAddress;
   readonly #departure: DepartureWatch;
   #endIsHeld = false;
+  /** What the latest write gave to the sink: its callback comes later than its bytes are the kernel's. */
+  #handedLength = 0;
   /** Bytes that waited in the sink when a timeout was last due. */
   #queuedBefore = 0;
 
@@ -127,6 +129,7 @@ export class SplitSocket extends HandoverSocket {
 
   override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: WriteCallback): void {
     this.#refreshTimeout();
+    this.#handedLength = chunk.length;
     this.#sink.write(chunk, encoding, callback);
   }
 
@@ -135,6 +138,7 @@ export class SplitSocket extends HandoverSocket {
     callback: WriteCallback,
   ): void {
     this.#refreshTimeout();
+    this.#handedLength = chunks.reduce((sum, { chunk }) => sum + chunk.length, 0);
     this.#sink.cork();
     chunks.forEach(({ chunk, encoding }, index) => {
       this.#sink.write(chunk, encoding, index === chunks.length - 1 ? callback : undefined);
@@ -193,8 +197,14 @@ export class SplitSocket extends HandoverSocket {
 
   /** Whether closing cuts nothing off: what was said before is whole, and the kernel has it. */
   #isQuiet(error: Error | null): boolean {
-    if (!this.sinkIsOpen || this.writableEnded || this.writableLength > 0) return false;
+    if (!this.sinkIsOpen || this.writableEnded || !this.#isWritten()) return false;
     return this.owner?.isSpeaking() === false && (error === null || isOfHttp(error));
+  }
+
+  /** Whether the kernel has all that was written, though not everybody may have been told. */
+  #isWritten(): boolean {
+    const isHanded = this.writableLength === 0 || this.writableLength === this.#handedLength;
+    return isHanded && this.writableCorked === 0 && this.#sink.writableLength === 0;
   }
 
   #endPolitely(closeNotify: CloseNotify): void {
