@@ -34,6 +34,8 @@ export interface HandOverOptions {
   address?: string;
   /** The client to hand over. @default a new one */
   accepted?: AcceptedClient;
+  /** How long the acknowledgement of version 1 may take. @default the sender's */
+  timeoutMs?: number;
 }
 
 /** A client that was handed over. */
@@ -92,7 +94,7 @@ export async function handOver(path: string, options: HandOverOptions = {}): Pro
     if (kind === 'partial') headers.unshift(['KTLS_RX', '0']);
     const connection =
       version === 1
-        ? await acknowledged(path, headers, options.earlyBytes ?? '', owner.fd)
+        ? await acknowledged(path, headers, options, owner.fd)
         : await blind(path, headers, owner.fd);
     if (kind === 'full') {
       connection?.close();
@@ -117,10 +119,11 @@ async function newClient(): Promise<AcceptedClient> {
 async function acknowledged(
   path: string,
   headers: [string, string][],
-  earlyBytes: string,
+  { earlyBytes = '', timeoutMs }: HandOverOptions,
   fd: number,
 ): Promise<PassedFd | undefined> {
-  const outcome = await new Sender({ path }).send({
+  const sender = new Sender(timeoutMs === undefined ? { path } : { path, timeoutMs });
+  const outcome = await sender.send({
     headers,
     earlyBytes: Buffer.from(earlyBytes, 'latin1'),
     fd,

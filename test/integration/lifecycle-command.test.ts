@@ -116,6 +116,9 @@ function activated(
   };
 }
 
+/** For a command to start, on a machine that is busy. */
+const PATIENCE_MS = 50_000;
+
 test('socket activation: the inherited socket is served, its path stays, and who comes between two processes waits', async (t) => {
   let fd3 = -1;
   const make = activated(t, { LISTEN_FDS: '1', LISTEN_PID: '$$' });
@@ -125,7 +128,7 @@ test('socket activation: the inherited socket is served, its path stays, and who
     return options;
   });
   // It came before anybody served.
-  const early = handOver(path);
+  const early = handOver(path, { timeoutMs: PATIENCE_MS });
   t.regex(await (await early).readToEnd(), new RegExp(`served by ${command.child.pid}$`));
   const slow = await handOver(path, { target: '/slow' });
   await command.says('slow has begun');
@@ -133,7 +136,7 @@ test('socket activation: the inherited socket is served, its path stays, and who
   t.regex(await slow.readToEnd(), /slow is done$/);
   t.is(await command.end(), 0);
   t.true(existsSync(path));
-  const between = handOver(path);
+  const between = handOver(path, { timeoutMs: PATIENCE_MS });
   const folder = await temporaryFolder(t);
   writeFileSync(join(folder, 'app.mjs'), APP);
   const next = new Command(t, ['serve', join(folder, 'app.mjs')], {

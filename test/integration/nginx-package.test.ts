@@ -30,6 +30,8 @@ const packaged = needs(
 );
 
 const run = promisify(execFile);
+/** Half a minute on two cores that have nothing else to do. */
+const BUILD_TIMEOUT_MS = 300_000;
 
 let building: Promise<BuiltPackages> | undefined;
 function built(): Promise<BuiltPackages> {
@@ -51,6 +53,8 @@ async function field(name: string): Promise<string> {
 }
 
 packaged('builds for the installed nginx without root, network or a trace beside the sources', async (t) => {
+  // It says nothing for all that time, and nothing else may be left to run.
+  t.timeout(BUILD_TIMEOUT_MS);
   const { output, leftBehind } = await built();
   t.deepEqual(leftBehind, []);
   t.deepEqual(
