@@ -110,12 +110,14 @@ for (const { version, kind } of VERSIONS) {
 
   withFront(as('nginx is killed'), async (t) => {
     const { front, socket, echo } = await connected(t, version, { kernel });
-    await front.kill();
     if (kind === 'full') {
+      await front.kill();
       t.is(await echo('after'), 'after');
       return;
     }
-    await once(socket, 'close');
+    const closed = once(socket, 'close');
+    await front.kill();
+    await closed;
     await until('the application has let go', () => front.server.stats().connections === 0);
   });
 }
